@@ -1,0 +1,85 @@
+#include "core/secret.hpp"
+
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
+
+#include <atomic>
+#include <thread>
+#include <type_traits>
+#include <vector>
+
+using namespace townkeeper;
+
+TEST_CASE("a secret is no string by accident") {
+  STATIC_CHECK_FALSE(std::is_convertible_v<secret, std::string>);
+  STATIC_CHECK_FALSE(std::is_convertible_v<std::string, secret>);
+  CHECK(secret("s3cr3t-value").reveal() == "s3cr3t-value");
+  CHECK(secret().empty());
+}
+
+TEST_CASE("secrets are compared by value and length") {
+  const secret s("correct horse battery");
+  CHECK(s.equals("correct horse battery"));
+  CHECK_FALSE(s.equals("correct horse batterz"));
+  CHECK_FALSE(s.equals("xorrect horse battery"));
+  CHECK_FALSE(s.equals("correct horse"));
+  CHECK_FALSE(s.equals("correct horse battery staple"));
+  CHECK_FALSE(s.equals(std::string("correct horse battery\0", 22)));
+  CHECK_FALSE(s.equals(""));
+  CHECK(secret().equals(""));
+}
+
+TEST_CASE("a secret's value is gone from any text") {
+  const secret s("tok/en+value=1?");
+  CHECK(redact("bearer tok/en+value=1? and again tok/en+value=1?!") == "bearer *** and again ***!");
+}
+
+TEST_CASE("so are its base64 and percent-encoded forms") {
+  const secret s("ab?cd/ef gh");
+  CHECK(redact("Basic YWI/Y2QvZWYgZ2g= end") == "Basic *** end");
+  CHECK(redact("x?token=ab%3Fcd%2Fef%20gh&y") == "x?token=***&y");
+}
+
+TEST_CASE("base64 of every length is recognised") {
+  // RFC 4648, section 10, goes on like this for the lengths it has no example of.
+  const secret one("foobar"), two("foobarb"), three("foobarba");
+  CHECK(redact("<Zm9vYmFy>") == "<***>");
+  CHECK(redact("<Zm9vYmFyYg==>") == "<***>");
+  CHECK(redact("<Zm9vYmFyYmE=>") == "<***>");
+}
+
+TEST_CASE("a secret that contains another is replaced whole") {
+  const secret inner("middle-part"), outer("front-middle-part-back");
+  CHECK(redact("front-middle-part-back") == "***");
+  CHECK(redact("a middle-part b") == "a *** b");
+}
+
+TEST_CASE("a word too short to be a secret blanks out no text") {
+  const secret s("a");
+  CHECK(redact("banana") == "banana");
+}
+
+TEST_CASE("the userinfo of a URL is never shown, known as a secret or not") {
+  CHECK(redact("https://user:pass@host/p") == "https://***@host/p");
+  CHECK(redact("https://token@host") == "https://***@host");
+  CHECK(redact("https://a:b@c@host/x") == "https://***@host/x");
+  CHECK(redact("one http://u:p@h1/ two ssh://v@h2/") == "one http://***@h1/ two ssh://***@h2/");
+  CHECK(redact("https://host/path@2x.png") == "https://host/path@2x.png");
+  CHECK(redact("mail to a@b.c, see https://host") == "mail to a@b.c, see https://host");
+  CHECK(redact("://") == "://");
+}
+
+TEST_CASE("secrets can be made and redacted from many threads at once") {
+  std::atomic<int> shown{0};
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t)
+    threads.emplace_back([t, &shown] {
+      for (int i = 0; i < 50; ++i) {
+        const secret s("thread-" + std::to_string(t) + "-secret-" + std::to_string(i));
+        if (redact("x" + s.reveal() + "x").find("secret") != std::string::npos) ++shown;
+      }
+    });
+  for (auto& thread : threads)
+    thread.join();
+  CHECK(shown == 0);
+}
