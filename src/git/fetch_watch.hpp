@@ -1,0 +1,93 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "core/error.hpp"
+#include "git/jobs.hpp"
+#include "git/url.hpp"
+
+namespace townkeeper::git {
+
+/// The head of the latest HTTP answer, read from the bytes as they pass: libgit2 keeps neither Retry-After nor a status
+/// that could be told from a text (RFC 9110 sections 10.2.3 and 15).
+class response_head {
+public:
+  /// A request goes out: what comes next is its answer.
+  void expect() noexcept;
+  void feed(std::string_view bytes);
+
+  int status() const noexcept { return status_; } ///< 0: none seen
+  const std::string& retry_after() const noexcept { return retry_after_; }
+  const std::string& location() const noexcept { return location_; }
+
+private:
+  void parse();
+
+  bool reading_ = false;
+  std::string raw_;
+  int status_ = 0;
+  std::string retry_after_, location_;
+};
+
+/// Watches one transfer on one thread: decides when it must end (cancelled, total deadline, stall) and keeps the first
+/// reason why it did, which is truer than what libgit2 makes of it. While one is alive, the sockets libgit2 opens on
+/// its thread obey it.
+///
+/// The stall rule counts only time spent waiting for the peer, never our own work: no byte for `limits.stall`, or fewer
+/// than `min_bytes_per_second` over a stretch of that length, ends the transfer.
+class transfer_watch {
+public:
+  using clock = std::chrono::steady_clock;
+
+  /// Before the pack flows a server may have little to say (it counts objects and sends a progress line a second); then
+  /// it has bytes.
+  static constexpr std::int64_t min_bytes_per_second_before_pack = 16;
+  static constexpr std::int64_t min_bytes_per_second_in_pack = 1024;
+  /// How long a wait may overlook the cancel flag.
+  static constexpr std::chrono::milliseconds slice{50};
+
+  transfer_watch(const repository_job& job, remote_address peer);
+  transfer_watch(const transfer_watch&) = delete;
+  transfer_watch& operator=(const transfer_watch&) = delete;
+  ~transfer_watch();
+
+  /// The watch of the transfer that runs on this thread, or null.
+  static transfer_watch* current() noexcept;
+
+  /// True once the transfer has a reason to end; asks flag and clock.
+  bool ended();
+  void fail(error_code code, std::string message);
+  const std::optional<error>& failure() const noexcept { return failure_; }
+
+  /// Waits until `fd` is ready for `events` (poll(2)), counting the wait against the stall rule. False: the transfer
+  /// has ended.
+  bool wait(int fd, short events);
+  /// The same with a deadline of its own (connecting).
+  bool wait_until(int fd, short events, clock::time_point deadline, std::string_view what);
+  void moved(std::int64_t bytes) noexcept;
+  void pack_flows() noexcept { min_rate_ = min_bytes_per_second_in_pack; }
+
+  const remote_address& peer() const noexcept { return peer_; }
+  const repository_job& job() const noexcept { return job_; }
+  response_head& response() noexcept { return response_; }
+
+private:
+  void waited(clock::duration time);
+
+  const repository_job& job_;
+  remote_address peer_;
+  clock::time_point deadline_;
+  std::optional<error> failure_;
+  response_head response_;
+  std::int64_t min_rate_ = min_bytes_per_second_before_pack;
+  clock::duration silent_{};        ///< waited since the last byte
+  clock::duration window_waited_{}; ///< waited in this stretch
+  std::int64_t window_bytes_ = 0;
+  transfer_watch* outer_;
+};
+
+} // namespace townkeeper::git

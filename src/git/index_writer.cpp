@@ -1,0 +1,90 @@
+#include "git/index_writer.hpp"
+
+#include <openssl/evp.h>
+
+#include <algorithm>
+#include <array>
+#include <memory>
+
+namespace townkeeper::git {
+namespace {
+
+constexpr std::size_t entry_fixed_bytes = 62;
+constexpr std::size_t entry_alignment = 8;
+constexpr std::size_t max_flag_length = 0xFFF; // longer names are delimited by their NUL alone
+constexpr std::size_t checksum_bytes = 20;
+
+void append_u32(std::string& out, std::uint64_t value) {
+  const std::array<char, 4> big_endian{static_cast<char>(static_cast<unsigned char>(value >> 24)),
+                                       static_cast<char>(static_cast<unsigned char>(value >> 16)),
+                                       static_cast<char>(static_cast<unsigned char>(value >> 8)),
+                                       static_cast<char>(static_cast<unsigned char>(value))};
+  out.append(big_endian.data(), big_endian.size());
+}
+
+void append_id(std::string& out, const git_oid& id) {
+  out.append(reinterpret_cast<const char*>(id.id), GIT_OID_SHA1_SIZE);
+}
+
+void append_entry(std::string& out, const index_record& r) {
+  const auto begin = out.size();
+  for (const auto field : {r.stamp.ctime_s, r.stamp.ctime_ns, r.stamp.mtime_s, r.stamp.mtime_ns, r.stamp.device,
+                           r.stamp.inode, r.mode, r.stamp.uid, r.stamp.gid, r.stamp.size})
+    append_u32(out, field);
+  append_id(out, r.id);
+  const auto length = std::min(r.path.size(), max_flag_length);
+  out += static_cast<char>(static_cast<unsigned char>(length >> 8));
+  out += static_cast<char>(static_cast<unsigned char>(length));
+  out += r.path;
+  // One to eight NULs, so that the name ends in at least one.
+  out.append(entry_alignment - (out.size() - begin) % entry_alignment, '\0');
+}
+
+void append_cache_tree(std::string& out, std::span<const manifest_tree> trees) {
+  std::string body;
+  for (const auto& t : trees) {
+    body += t.name;
+    body += '\0';
+    body += t.exact ? std::to_string(t.entries) : "-1";
+    body += ' ';
+    body += std::to_string(t.subtrees);
+    body += '\n';
+    if (t.exact) append_id(body, t.id);
+  }
+  out += "TREE";
+  append_u32(out, body.size());
+  out += body;
+}
+
+} // namespace
+
+file_stamp stamp_of(const struct stat& st) noexcept {
+  return {static_cast<std::uint32_t>(st.st_ctim.tv_sec), static_cast<std::uint32_t>(st.st_ctim.tv_nsec),
+          static_cast<std::uint32_t>(st.st_mtim.tv_sec), static_cast<std::uint32_t>(st.st_mtim.tv_nsec),
+          static_cast<std::uint32_t>(st.st_dev),         static_cast<std::uint32_t>(st.st_ino),
+          static_cast<std::uint32_t>(st.st_uid),         static_cast<std::uint32_t>(st.st_gid),
+          static_cast<std::uint32_t>(st.st_size)};
+}
+
+result<std::string> serialise_index(std::span<const index_record> records, std::span<const manifest_tree> trees) {
+  std::string out;
+  std::size_t expected = 64 + trees.size() * 48;
+  for (const auto& r : records)
+    expected += entry_fixed_bytes + entry_alignment + r.path.size();
+  out.reserve(expected);
+  out += "DIRC";
+  append_u32(out, 2);
+  append_u32(out, records.size());
+  for (const auto& r : records)
+    append_entry(out, r);
+  if (!trees.empty()) append_cache_tree(out, trees);
+
+  std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
+  unsigned length = 0;
+  if (EVP_Digest(out.data(), out.size(), digest.data(), &length, EVP_sha1(), nullptr) != 1 || length != checksum_bytes)
+    return error{error_code::internal, "index", "OpenSSL offers no SHA-1 for the index checksum"};
+  out.append(reinterpret_cast<const char*>(digest.data()), length);
+  return out;
+}
+
+} // namespace townkeeper::git

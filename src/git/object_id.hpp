@@ -1,0 +1,22 @@
+#pragma once
+
+#include <git2.h>
+
+#include <string>
+#include <string_view>
+
+#include "core/error.hpp"
+
+namespace townkeeper::git {
+
+/// The 40 hexadecimal digits of an object's name.
+std::string to_hex(const git_oid& id);
+
+/// The name 40 hexadecimal digits stand for; `invalid_argument` otherwise.
+result<git_oid> parse_oid(std::string_view hex);
+
+inline bool same(const git_oid& a, const git_oid& b) noexcept {
+  return git_oid_equal(&a, &b) != 0;
+}
+
+} // namespace townkeeper::git

@@ -1,0 +1,104 @@
+#include "git/registration.hpp"
+
+#include <fmt/core.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <chrono>
+
+#include "git/local_branch.hpp"
+
+namespace townkeeper::git {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::size_t max_line_file_bytes = 64 * 1024;
+constexpr std::string_view branch_prefix = "refs/heads/";
+constexpr std::string_view symbolic_prefix = "ref: ";
+constexpr std::string_view dot_git_prefix = "gitdir: ";
+
+std::string trimmed(std::string text) {
+  while (!text.empty() && (text.back() == '\n' || text.back() == '\r' || text.back() == ' '))
+    text.pop_back();
+  return text;
+}
+
+std::optional<std::string> read_line_file(int directory, const char* name) {
+  auto content = read_small_file(directory, name, max_line_file_bytes);
+  if (!content) return std::nullopt;
+  return trimmed(std::move(*content));
+}
+
+} // namespace
+
+std::optional<std::string> registration::head_branch() const {
+  if (!head || !head->starts_with(symbolic_prefix)) return std::nullopt;
+  const auto ref = head->substr(symbolic_prefix.size());
+  if (!ref.starts_with(branch_prefix) || ref.size() == branch_prefix.size()) return std::nullopt;
+  return ref.substr(branch_prefix.size());
+}
+
+bool registration::is_on(std::string_view branch) const {
+  if (head_branch() == branch) return true;
+  return std::any_of(rebased_branches.begin(), rebased_branches.end(), [&](const std::string& ref) {
+    return ref.starts_with(branch_prefix) && std::string_view(ref).substr(branch_prefix.size()) == branch;
+  });
+}
+
+std::optional<registration> read_registration(int registrations, const std::string& id) {
+  auto directory = open_directory(registrations, id.c_str(), id);
+  if (!directory) return std::nullopt;
+  registration r;
+  r.head = read_line_file(directory->get(), "HEAD");
+  if (const auto gitdir = read_line_file(directory->get(), "gitdir")) r.worktree = fs::path(*gitdir).parent_path();
+  r.has_commondir = read_line_file(directory->get(), "commondir").has_value();
+  struct stat st {};
+  r.is_locked = ::fstatat(directory->get(), "locked", &st, AT_SYMLINK_NOFOLLOW) == 0;
+  // While a rebase runs HEAD is detached, and the branch is written back at its end.
+  if (!r.head_branch())
+    for (const auto* name : {"rebase-merge/head-name", "rebase-apply/head-name"})
+      if (auto ref = read_line_file(directory->get(), name)) r.rebased_branches.push_back(std::move(*ref));
+  return r;
+}
+
+std::optional<fs::path> read_dot_git(int worktree) {
+  const auto line = read_line_file(worktree, ".git");
+  if (!line || !line->starts_with(dot_git_prefix)) return std::nullopt;
+  return fs::path(line->substr(dot_git_prefix.size()));
+}
+
+std::string head_content(const std::string& branch) {
+  return fmt::format("ref: refs/heads/{}\n", branch);
+}
+std::string gitdir_content(const worktree_place& place) {
+  return (place.worktree / ".git").native() + '\n';
+}
+std::string dot_git_content(const worktree_place& place) {
+  return fmt::format("gitdir: {}\n", place.registration.native());
+}
+std::string lock_reason(const worktree_place& place) {
+  return fmt::format("townkeeper restores this worktree for agent {}", place.agent_id);
+}
+
+std::string reflog_line(const std::string& from, const std::string& to, std::string_view message) {
+  const auto now =
+      std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch());
+  return fmt::format("{} {} {} <{}> {} +0000\t{}\n", from, to, reflog_name, reflog_email, now.count(), message);
+}
+
+result<void> write_registration(int staging, const worktree_place& place, const std::string& branch,
+                                const std::string& commit, std::string_view index) {
+  if (auto done = create_file(staging, "commondir", commondir_content); !done) return done;
+  if (auto done = create_file(staging, "gitdir", gitdir_content(place)); !done) return done;
+  if (auto done = create_file(staging, "HEAD", head_content(branch)); !done) return done;
+  if (auto done = create_file(staging, "index", index); !done) return done;
+  if (auto done = create_file(staging, "locked", lock_reason(place)); !done) return done;
+  if (commit.empty()) return {};
+  if (::mkdirat(staging, "logs", 0777) != 0) return disk_error(errno, "logs", "cannot be created");
+  auto logs = open_directory(staging, "logs", "logs");
+  if (!logs) return logs.error();
+  return create_file(logs->get(), "HEAD", reflog_line(null_oid_hex, commit, "townkeeper: restored at " + branch));
+}
+
+} // namespace townkeeper::git

@@ -1,0 +1,50 @@
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/error.hpp"
+#include "git/worktree_place.hpp"
+
+namespace townkeeper::git {
+
+/// What git keeps about a linked worktree below `<repository>/worktrees/<id>` (gitrepository-layout(5)).
+struct registration {
+  std::optional<std::string> head; ///< content of HEAD, trimmed; nothing: absent or unreadable
+  std::filesystem::path worktree;  ///< the directory `gitdir` names; empty: absent or unreadable
+  bool has_commondir = false;
+  bool is_locked = false;
+  std::vector<std::string> rebased_branches; ///< full ref names a rebase in progress will write back to
+
+  /// The branch HEAD is attached to, without `refs/heads/`.
+  std::optional<std::string> head_branch() const;
+  /// HEAD is on the branch, or a rebase of it is in progress.
+  bool is_on(std::string_view branch) const;
+};
+
+/// Reads `<registrations>/<id>`; nothing when there is no such directory.
+std::optional<registration> read_registration(int registrations, const std::string& id);
+
+/// The directory a worktree's `.git` file names; nothing when there is no such file or it holds something else.
+std::optional<std::filesystem::path> read_dot_git(int worktree);
+
+/// Content of the files of a registration, as git itself writes them.
+std::string head_content(const std::string& branch);
+std::string gitdir_content(const worktree_place& place);
+std::string dot_git_content(const worktree_place& place);
+std::string lock_reason(const worktree_place& place);
+inline constexpr std::string_view commondir_content = "../..\n";
+
+/// One line of a reflog. `from` and `to` are 40 hexadecimal digits; the time is now.
+std::string reflog_line(const std::string& from, const std::string& to, std::string_view message);
+inline constexpr const char* null_oid_hex = "0000000000000000000000000000000000000000";
+
+/// Makes a complete registration in the empty directory `staging`, HEAD on `branch`. `commit` empty: the branch is
+/// unborn, and no reflog is written.
+result<void> write_registration(int staging, const worktree_place& place, const std::string& branch,
+                                const std::string& commit, std::string_view index);
+
+} // namespace townkeeper::git

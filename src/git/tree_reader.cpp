@@ -1,0 +1,174 @@
+#include "git/tree_reader.hpp"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <cstring>
+#include <string_view>
+
+#include "git/path_rules.hpp"
+
+namespace townkeeper::git {
+namespace {
+
+constexpr std::uint32_t mode_directory = 0040000;
+constexpr std::uint32_t mode_type_mask = 0170000;
+
+struct raw_entry {
+  std::uint32_t raw_mode = 0;
+  std::string_view name;
+  git_oid id{};
+
+  bool is_directory() const noexcept { return (raw_mode & mode_type_mask) == mode_directory; }
+};
+
+/// The order of names in a tree object: bytewise, a directory as if its name ended in a slash, so that a walk in this
+/// order meets the paths in the order of an index.
+bool comes_before(const raw_entry& a, const raw_entry& b) noexcept {
+  const auto common = std::min(a.name.size(), b.name.size());
+  if (const auto order = std::memcmp(a.name.data(), b.name.data(), common); order != 0) return order < 0;
+  const auto next = [&](const raw_entry& e) -> unsigned char {
+    if (common < e.name.size()) return static_cast<unsigned char>(e.name[common]);
+    return e.is_directory() ? '/' : '\0';
+  };
+  return next(a) < next(b);
+}
+
+/// The mode an index gives the entry; 0 for a type git does not know.
+std::uint32_t canonical_mode(std::uint32_t raw) noexcept {
+  switch (raw & mode_type_mask) {
+  case 0100000:
+    return (raw & 0100U) != 0 ? mode_executable : mode_file;
+  case mode_symlink:
+    return mode_symlink;
+  case mode_submodule:
+    return mode_submodule;
+  case mode_directory:
+    return mode_directory;
+  default:
+    return 0;
+  }
+}
+
+entry_kind kind_of(std::uint32_t mode) noexcept {
+  if (mode == mode_symlink) return entry_kind::symlink;
+  if (mode == mode_submodule) return entry_kind::submodule;
+  return mode == mode_directory ? entry_kind::directory : entry_kind::file;
+}
+
+class manifest_reader {
+public:
+  manifest_reader(object_store& objects, const cancel_flag& cancel)
+      : objects_(objects)
+      , cancel_(cancel) {}
+
+  result<manifest> run(const git_oid& root) {
+    if (auto done = descend(root, {}); !done) return done.error();
+    return std::move(out_);
+  }
+
+private:
+  error malformed(std::string_view why) const {
+    return {error_code::corrupt, path_.empty() ? "tree" : printable(path_),
+            fmt::format("the directory's tree object {}; git fsck on the remote names it", why)};
+  }
+
+  result<std::vector<raw_entry>> parse(std::string_view bytes) const {
+    std::vector<raw_entry> entries;
+    while (!bytes.empty()) {
+      raw_entry e;
+      std::size_t at = 0;
+      for (; at < bytes.size() && bytes[at] != ' '; ++at) {
+        if (bytes[at] < '0' || bytes[at] > '7' || at >= 7) return malformed("has a mode that is no octal number");
+        e.raw_mode = e.raw_mode * 8 + static_cast<std::uint32_t>(bytes[at] - '0');
+      }
+      bytes.remove_prefix(std::min(at + 1, bytes.size()));
+      const auto end = bytes.find('\0');
+      if (end == std::string_view::npos || bytes.size() - end - 1 < GIT_OID_SHA1_SIZE) return malformed("is cut short");
+      e.name = bytes.substr(0, end);
+      std::memcpy(e.id.id, bytes.data() + end + 1, GIT_OID_SHA1_SIZE);
+      bytes.remove_prefix(end + 1 + GIT_OID_SHA1_SIZE);
+      if (!entries.empty() && !comes_before(entries.back(), e)) return malformed("is not sorted or names a path twice");
+      entries.push_back(e);
+    }
+    return entries;
+  }
+
+  /// A file `a` and a directory `a` are not neighbours in git's order (`a`, `a-b`, `a/`), so sorting alone does not
+  /// show them.
+  static bool names_file_and_directory(const std::vector<raw_entry>& entries) {
+    std::vector<std::string_view> files;
+    for (const auto& e : entries) {
+      if (!e.is_directory()) {
+        files.push_back(e.name);
+      } else if (std::binary_search(files.begin(), files.end(), e.name)) {
+        return true;
+      }
+    }
+    return false;
+  }
+
+  result<void> descend(const git_oid& id, std::string_view name) {
+    if (is_cancelled(cancel_)) return cancelled_error("tree");
+    auto object = objects_.read(id, GIT_OBJECT_TREE);
+    if (!object) return object.error();
+    auto entries = parse((*object)->bytes);
+    if (!entries) return entries.error();
+    if (names_file_and_directory(*entries)) return malformed("names a file and a directory alike");
+
+    const auto mine = out_.trees.size();
+    const auto first_entry = out_.entries.size();
+    out_.trees.push_back({std::string(name), id, 0, 0, true});
+    for (const auto& e : *entries)
+      if (auto done = add(e, mine); !done) return done;
+    out_.trees[mine].entries = out_.entries.size() - first_entry;
+    return {};
+  }
+
+  result<void> add(const raw_entry& e, std::size_t parent) {
+    const auto length = path_.size();
+    if (length > 0) path_ += '/';
+    path_ += e.name;
+    const auto mode = canonical_mode(e.raw_mode);
+    if (mode == 0) return malformed(fmt::format("holds an entry of unknown type {:o}", e.raw_mode));
+    if (auto ok = check_entry_name(e.name, kind_of(mode), path_); !ok) return ok;
+    if (mode == mode_directory) {
+      const auto child = out_.trees.size();
+      if (auto done = descend(e.id, e.name); !done) return done;
+      if (out_.trees[child].entries == 0) {
+        // An index cannot hold an empty directory, so it could not give this tree back.
+        out_.trees.resize(child);
+        out_.trees[parent].exact = false;
+      } else {
+        ++out_.trees[parent].subtrees;
+        out_.trees[parent].exact = out_.trees[parent].exact && out_.trees[child].exact;
+      }
+    } else {
+      if (out_.entries.size() >= max_tree_paths)
+        return error{error_code::too_large, printable(path_),
+                     fmt::format("the commit holds more than {} paths", max_tree_paths)};
+      if (mode != e.raw_mode) out_.trees[parent].exact = false;
+      if (e.name == ".gitattributes" && mode != mode_submodule) out_.has_attributes_file = true;
+      out_.entries.push_back({path_, e.id, mode});
+    }
+    path_.resize(length);
+    return {};
+  }
+
+  object_store& objects_;
+  const cancel_flag& cancel_;
+  manifest out_;
+  std::string path_;
+};
+
+} // namespace
+
+result<manifest> read_manifest(object_store& objects, const git_oid& root, const cancel_flag& cancel) {
+  return manifest_reader(objects, cancel).run(root);
+}
+
+error cancelled_error(std::string object) {
+  return {error_code::cancelled, std::move(object), "the restore was called off"};
+}
+
+} // namespace townkeeper::git

@@ -1,0 +1,57 @@
+#pragma once
+
+#include <git2.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "core/error.hpp"
+#include "git/jobs.hpp"
+#include "git/object_cache.hpp"
+
+namespace townkeeper::git {
+
+/// The modes an index knows.
+inline constexpr std::uint32_t mode_file = 0100644;
+inline constexpr std::uint32_t mode_executable = 0100755;
+inline constexpr std::uint32_t mode_symlink = 0120000;
+inline constexpr std::uint32_t mode_submodule = 0160000;
+
+/// More paths than this in one commit are refused (`too_large`): a tree of trees can name billions in a few kilobytes.
+inline constexpr std::size_t max_tree_paths = 2'000'000;
+
+struct manifest_entry {
+  std::string path; ///< relative to the worktree, checked by path_rules
+  git_oid id{};
+  std::uint32_t mode = 0; ///< one of the four above
+};
+
+/// One directory of the tree, as the index's TREE extension lists it.
+struct manifest_tree {
+  std::string name; ///< last part of the path; empty for the root
+  git_oid id{};
+  std::size_t entries = 0;  ///< index entries below it
+  std::size_t subtrees = 0; ///< directories directly below it that hold entries
+  bool exact = true;        ///< writing the index back as a tree would give this very `id`
+};
+
+/// All of one commit's tree: every path in index order, and every directory, parents first.
+struct manifest {
+  std::vector<manifest_entry> entries;
+  std::vector<manifest_tree> trees;
+  bool has_attributes_file = false; ///< a `.gitattributes` stands somewhere in it
+};
+
+/// Reads the tree `root` whole. Errors: `invalid_argument` for a path that must not reach the disk (nothing was
+/// written), `corrupt` for a tree that is missing, malformed, unsorted or names a path twice, `too_large`, `cancelled`.
+result<manifest> read_manifest(object_store& objects, const git_oid& root, const cancel_flag& cancel);
+
+/// The error every job ends with when its flag is set.
+error cancelled_error(std::string object);
+
+inline bool is_cancelled(const cancel_flag& cancel) noexcept {
+  return cancel && cancel->load(std::memory_order_relaxed);
+}
+
+} // namespace townkeeper::git

@@ -1,0 +1,134 @@
+#include "git/worktree_creation.hpp"
+
+#include <fmt/core.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+
+#include "git/checkout_conversion.hpp"
+#include "git/git_error.hpp"
+#include "git/handle.hpp"
+#include "git/index_writer.hpp"
+#include "git/local_branch.hpp"
+#include "git/object_id.hpp"
+#include "git/registration.hpp"
+#include "git/tree_reader.hpp"
+#include "git/worktree_writer.hpp"
+
+namespace townkeeper::git {
+namespace {
+
+constexpr const char* staged_files = "files";
+constexpr const char* staged_registration = "registration";
+
+result<descriptor> make_directory(int parent, const char* name) {
+  if (::mkdirat(parent, name, 0777) != 0) return disk_error(errno, name, "cannot be created");
+  return open_directory(parent, name, name);
+}
+
+std::vector<index_record> records_of(const manifest& files, const std::vector<file_stamp>& stamps) {
+  std::vector<index_record> records;
+  records.reserve(files.entries.size());
+  for (std::size_t i = 0; i < files.entries.size(); ++i)
+    records.push_back({files.entries[i].path, files.entries[i].id, files.entries[i].mode, stamps[i]});
+  return records;
+}
+
+/// Puts the two directories in their places. The rename of the registration is the moment from which the worktree
+/// exists.
+result<void> publish(const worktree_place& place, int staging) {
+  const auto* name = place.agent_id.c_str();
+  if (const auto failed = rename_new(staging, staged_files, place.worktrees.get(), name); failed != 0)
+    return disk_error(failed, place.worktree.native(), "cannot be put in place");
+  const auto failed = rename_new(staging, staged_registration, place.registrations.get(), name);
+  if (failed == 0) return {};
+  // Back where it is removed with the rest; should even that fail, the next start finds a directory without
+  // registration and mends it.
+  static_cast<void>(rename_new(place.worktrees.get(), name, staging, staged_files));
+  return disk_error(failed, place.registration.native(), "cannot be put in place");
+}
+
+} // namespace
+
+result<worktree_restored> create_worktree(const worktree_place& place, git_repository* repository,
+                                          const worktree_job& job, const worktree_target& target,
+                                          const worktree_observer& observe) {
+  auto staging = staging_directory::make(place);
+  if (!staging) return staging.error();
+  auto root = make_directory(staging->fd(), staged_files);
+  if (!root) return root.error();
+  auto registration_dir = make_directory(staging->fd(), staged_registration);
+  if (!registration_dir) return registration_dir.error();
+
+  manifest files;
+  std::vector<file_stamp> stamps;
+  progress_reporter progress(observe, worktree_step::files);
+  worktree_restored restored;
+  if (target.commit) {
+    auto objects = object_store::open(repository);
+    if (!objects) return objects.error();
+    auto tree = tree_of(repository, *target.commit);
+    if (!tree) return tree.error();
+    auto read = read_manifest(*objects, *tree, job.cancel);
+    if (!read) return read.error();
+    files = std::move(*read);
+    auto conversion = checkout_conversion::open(*objects, *target.commit, files);
+    if (!conversion) return conversion.error();
+    progress.begin(worktree_step::files, static_cast<std::int64_t>(files.entries.size()));
+    worktree_writer writer(*objects, *conversion, job.cancel);
+    auto written = writer.write_all_into(root->get(), files, progress);
+    if (!written) return written.error();
+    stamps = std::move(*written);
+    restored.reported = conversion->reports();
+  }
+  auto index = serialise_index(records_of(files, stamps), files.trees);
+  if (!index) return index.error();
+  const auto commit = target.commit ? to_hex(*target.commit) : std::string();
+  if (auto done = create_file(root->get(), ".git", dot_git_content(place)); !done) return done.error();
+  if (auto done = write_registration(registration_dir->get(), place, job.branch, commit, *index); !done)
+    return done.error();
+
+  if (is_cancelled(job.cancel)) return cancelled_error(job.agent_id);
+  if (target.commit && (!target.local_tip || !same(*target.local_tip, *target.commit)))
+    if (auto moved =
+            set_branch(place, repository, job.branch, *target.commit, target.local_tip, "townkeeper: restored");
+        !moved)
+      return moved.error();
+  if (auto done = publish(place, staging->fd()); !done) return done.error();
+
+  progress.begin(worktree_step::verifying, static_cast<std::int64_t>(files.entries.size()));
+  if (auto sound = verify_worktree(place, job.branch, target.commit, files.entries.size()); !sound)
+    return sound.error();
+  progress.finish();
+  restored.commit = commit;
+  restored.branch = job.branch;
+  restored.files_total = static_cast<std::int64_t>(files.entries.size());
+  restored.files_written = restored.files_total;
+  return restored;
+}
+
+result<void> verify_worktree(const worktree_place& place, const std::string& branch,
+                             const std::optional<git_oid>& commit, std::size_t entries) {
+  const auto wrong = [&](std::string_view what) {
+    return error{error_code::corrupt, place.worktree.native(),
+                 fmt::format("was written, and then {}; it is tried again", what)};
+  };
+  repository_handle opened;
+  if (const auto rc = git_repository_open(out(opened), place.worktree.c_str()); rc != 0)
+    return last_error(rc, place.worktree.native());
+  reference_handle head;
+  if (const auto rc = git_reference_lookup(out(head), opened.get(), "HEAD"); rc != 0)
+    return last_error(rc, place.worktree.native());
+  const auto* on = git_reference_symbolic_target(head.get());
+  if (on == nullptr || "refs/heads/" + branch != on) return wrong("HEAD is not on its branch");
+  git_oid tip{};
+  const auto rc = git_reference_name_to_id(&tip, opened.get(), "HEAD");
+  if (commit ? rc != 0 || !same(tip, *commit) : rc != GIT_ENOTFOUND) return wrong("HEAD is at another commit");
+  index_handle index;
+  if (const auto failed = git_repository_index(out(index), opened.get()); failed != 0)
+    return last_error(failed, place.worktree.native());
+  if (git_index_entrycount(index.get()) != entries) return wrong("the index holds another number of paths");
+  return {};
+}
+
+} // namespace townkeeper::git
