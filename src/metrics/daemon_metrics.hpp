@@ -1,0 +1,40 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+
+namespace townkeeper::metrics {
+
+/// Every number the daemon exports on `/metrics`. All members are thread-safe; names follow the Prometheus conventions
+/// (base units, `_total` for counters).
+class daemon_metrics {
+public:
+  explicit daemon_metrics(std::string_view version);
+  ~daemon_metrics();
+  daemon_metrics(const daemon_metrics&) = delete;
+  daemon_metrics& operator=(const daemon_metrics&) = delete;
+
+  /// How long a phase of the first restore took: "boot" (until the town answered), "repositories", "worktrees",
+  /// "total".
+  void restore_took(std::string_view phase, double seconds);
+  /// How many rigs (agents) are in a phase or outcome now; every known state is shown, also with 0.
+  void set_rigs(std::string_view state, std::int64_t count);
+  void set_agents(std::string_view state, std::int64_t count);
+  void add_fetched_bytes(std::int64_t bytes);
+  /// A child actor ("rig", "worktree", "agent") crashed and was started again.
+  void actor_restarted(std::string_view kind);
+  /// A request to the town ended: "ok", the stable word of an error code, or "fenced".
+  void town_request(std::string_view result);
+  void set_ready(bool ready);
+
+  /// The Prometheus text exposition format, version 0.0.4.
+  std::string text() const;
+
+private:
+  struct families;
+  std::unique_ptr<families> families_;
+};
+
+} // namespace townkeeper::metrics
