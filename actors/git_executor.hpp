@@ -1,0 +1,90 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "messages/interfaces.hpp"
+#include "messages/restore.hpp"
+
+namespace townkeeper {
+
+/// One worker thread: runs the job and answers the executor with job_finished under the same id.
+using git_worker_actor = caf::typed_actor<caf::reacts_to<std::uint64_t, repository_request>,
+                                          caf::reacts_to<std::uint64_t, worktree_request>>;
+
+/// Bounds of the worker threads and of what waits for them.
+struct git_executor_config {
+  std::size_t network_workers = 32;
+  std::size_t disk_workers = 2;
+  std::size_t max_given_up = 8;                        ///< hanging threads that may be replaced by new ones
+  std::chrono::milliseconds network_deadline{330'000}; ///< the transfer's own total limit and a margin
+  std::chrono::milliseconds disk_deadline{600'000};
+  caf::actor_addr health; ///< progress goes straight there
+};
+
+/// Owns the worker threads. Two lanes (network: one fetch per rig; disk: worktrees); within a lane the rigs take turns,
+/// so a rig with many jobs delays nobody else's. One job runs per key (repository or worktree): a newer one sets the
+/// older's cancel flag and waits for the worker's word that it has ended. A worker past its job's deadline is given up:
+/// its asker hears `timed_out`, a new thread takes its place, and further jobs of that key are refused until the thread
+/// comes back. Told: repository_request, worktree_request (results go to the asker). Fails: never by a job; a worker
+/// that dies takes the daemon.
+class git_executor_state {
+public:
+  static inline const char* name = "git_executor";
+
+  explicit git_executor_state(git_executor_actor::pointer self)
+      : self_(self) {}
+
+  git_executor_actor::behavior_type make_behavior(git_executor_config config);
+
+private:
+  struct job {
+    std::uint64_t id = 0;
+    std::string key;
+    std::string rig_id;
+    std::variant<repository_request, worktree_request> request;
+  };
+  struct running_job {
+    job what;
+    std::size_t lane = 0;
+    git_worker_actor worker;
+    bool given_up = false;
+  };
+  struct lane {
+    std::size_t max_workers = 0;
+    std::size_t workers = 0; ///< alive and not given up
+    std::chrono::milliseconds deadline{0};
+    std::vector<git_worker_actor> idle;
+    std::map<std::string, std::deque<job>> waiting; ///< by rig
+    std::string last_served;                        ///< the rig whose turn it was
+  };
+
+  void submit(std::size_t lane_index, job&& what);
+  void pump(std::size_t lane_index);
+  std::optional<job> next(lane& from);
+  void run(std::size_t lane_index, job&& what);
+  void finish(job_finished& done);
+  void give_up(std::uint64_t id);
+  void refuse(const job& what, const error& why);
+  void cancel_older(const std::string& key);
+  bool is_running(const std::string& key) const;
+
+  git_executor_actor::pointer self_;
+  git_executor_config config_;
+  lane lanes_[2];
+  std::map<std::uint64_t, running_job> running_;
+  std::uint64_t last_id_ = 0;
+  std::size_t given_up_ = 0;
+};
+
+git_executor_actor::behavior_type git_executor(git_executor_actor::stateful_pointer<git_executor_state> self,
+                                               git_executor_config config);
+
+} // namespace townkeeper

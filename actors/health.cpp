@@ -1,0 +1,415 @@
+#include "actors/health.hpp"
+
+#include <caf/typed_event_based_actor.hpp>
+
+#include <algorithm>
+#include <array>
+
+#include "actors/failure_text.hpp"
+#include "core/log.hpp"
+#include "messages/type_ids.hpp"
+
+namespace townkeeper {
+namespace {
+
+using seconds_d = std::chrono::duration<double>;
+
+/// What part of a worktree's way lies behind it, by phase; within `files` the files count.
+double fraction(const town::agent_health& a) {
+  switch (a.phase) {
+  case town::agent_phase::waiting:
+    return 0;
+  case town::agent_phase::branch:
+    return 0.1;
+  case town::agent_phase::files:
+    return a.files_total > 0 ? 0.1 + 0.8 * static_cast<double>(a.files_done) / static_cast<double>(a.files_total) : 0.1;
+  case town::agent_phase::recovery:
+    return 0.9;
+  case town::agent_phase::verifying:
+    return 0.95;
+  case town::agent_phase::done:
+    return 1;
+  case town::agent_phase::retrying:
+    return 0.1;
+  }
+  return 0;
+}
+
+double fraction(const town::rig_health& r) {
+  if (r.phase == town::rig_phase::ready) return 1;
+  return r.total_objects > 0
+             ? std::min(1.0, static_cast<double>(r.received_objects) / static_cast<double>(r.total_objects))
+             : 0;
+}
+
+bool is_last_phase(town::town_phase p) {
+  return p == town::town_phase::draining || p == town::town_phase::drained || p == town::town_phase::fenced;
+}
+
+} // namespace
+
+health_actor::behavior_type health(health_actor::stateful_pointer<health_state> self, health_config config) {
+  keep_exception_text(self);
+  return self->state.make_behavior(std::move(config));
+}
+
+health_actor::behavior_type health_state::make_behavior(health_config config) {
+  config_ = std::move(config);
+  started_ = self_->clock().now();
+  started_at_ = config_.wall_clock();
+  publish();
+  schedule(config_.idle_interval);
+  return {
+      [this](expect& wanted) { return take_over(wanted); },
+      [this](rig_progress& p) { take(p); },
+      [this](const rig_transfer& t) { take(t); },
+      [this](rig_settled& s) { take(s); },
+      [this](const worktree_progress& p) { take(p); },
+      [this](agent_settled& s) { take(s); },
+      [this](process_changed& p) { take(p); },
+      [this](const phase_changed& p) { take(p); },
+      [this](trouble& t) {
+        trouble_ = std::move(t.reason);
+        changed();
+      },
+      [this](const publish_due&) { tick(); },
+      [this](const heartbeat_query&) { return heartbeat(); },
+  };
+}
+
+// -- what is expected -------------------------------------------------------------------------------------------------
+
+bool health_state::take_over(expect& wanted) {
+  const auto now = self_->clock().now();
+  if (!expecting_) {
+    expected_at_ = now;
+    config_.metrics->restore_took("boot", seconds_since_start());
+  }
+  expecting_ = true;
+  desired_version_ = wanted.desired.version;
+  epoch_ = wanted.desired.epoch;
+  std::map<std::string, rig_entry> rigs;
+  for (auto& spec : wanted.desired.rigs) {
+    auto& entry = rigs[spec.rig_id];
+    if (const auto old = rigs_.find(spec.rig_id); old != rigs_.end()) {
+      entry = std::move(old->second);
+    } else {
+      entry.shown.rig_id = spec.rig_id;
+      entry.begun = now;
+    }
+    std::map<std::string, agent_entry> agents;
+    for (auto& agent : spec.agents) {
+      auto& a = agents[agent.agent_id];
+      if (const auto known = entry.agents.find(agent.agent_id); known != entry.agents.end())
+        a = std::move(known->second);
+      a.shown.agent_id = agent.agent_id;
+      a.shown.branch = agent.branch;
+    }
+    entry.agents = std::move(agents);
+  }
+  rigs_ = std::move(rigs);
+  set_aside_ = std::move(wanted.desired.set_aside);
+  for (const auto& entry : set_aside_)
+    log::warn("set aside", {{"rig", entry.rig_id}, {"agent", entry.agent_id}, {"reason", entry.reason}});
+  if (!converged_ && !is_last_phase(phase_)) phase_ = town::town_phase::restoring;
+  settled();
+  return true;
+}
+
+// -- progress and outcomes --------------------------------------------------------------------------------------------
+
+void health_state::take(rig_progress& p) {
+  const auto it = rigs_.find(p.rig_id);
+  if (it == rigs_.end()) return;
+  auto& rig = it->second;
+  if (p.phase == town::rig_phase::fetching) rig.counted_bytes = 0;
+  // A rig that settled as failed stays so while it is tried again: an operator is not to see it flicker.
+  const bool failed = rig.report && rig.report->outcome == town::rig_outcome::failed;
+  const bool retry = p.phase == town::rig_phase::checking || p.phase == town::rig_phase::fetching;
+  rig.shown.phase = failed && retry ? town::rig_phase::failed : p.phase;
+  rig.shown.attempts = p.attempts;
+  if (!(failed && retry)) rig.shown.failure = std::move(p.failure);
+  changed();
+}
+
+void health_state::take(const rig_transfer& t) {
+  const auto it = rigs_.find(t.rig_id);
+  if (it == rigs_.end()) return;
+  auto& rig = it->second;
+  config_.metrics->add_fetched_bytes(t.received_bytes - rig.counted_bytes);
+  rig.counted_bytes = std::max(rig.counted_bytes, t.received_bytes);
+  rig.shown.received_bytes = t.received_bytes;
+  rig.shown.received_objects = t.received_objects;
+  rig.shown.total_objects = t.total_objects;
+  changed();
+}
+
+void health_state::take(rig_settled& s) {
+  const auto it = rigs_.find(s.report.rig_id);
+  if (it == rigs_.end()) return;
+  it->second.shown.elapsed_ms = s.report.duration_ms;
+  it->second.shown.failure = s.report.failure;
+  it->second.report = std::move(s.report);
+  settled();
+}
+
+void health_state::take(const worktree_progress& p) {
+  auto* a = find(p.rig_id, p.agent_id);
+  if (a == nullptr) return;
+  a->shown.phase = p.phase;
+  a->shown.files_done = p.files_done;
+  a->shown.files_total = p.files_total;
+  a->shown.failure = p.failure;
+  changed();
+}
+
+void health_state::take(agent_settled& s) {
+  auto* a = find(s.rig_id, s.report.agent_id);
+  if (a == nullptr) return;
+  a->shown.phase = town::agent_phase::done;
+  a->shown.commit = s.report.commit;
+  a->shown.outcome = s.report.outcome;
+  a->shown.code = s.report.code;
+  a->shown.failure = s.report.failure;
+  a->report = std::move(s.report);
+  settled();
+}
+
+void health_state::take(process_changed& p) {
+  if (p.gone) {
+    processes_.erase(p.process.agent_id);
+  } else {
+    processes_[p.process.agent_id] = {std::move(p.process), std::move(p.last_activity_at)};
+  }
+  changed();
+}
+
+void health_state::take(const phase_changed& p) {
+  if (p.epoch > 0) epoch_ = p.epoch;
+  const bool earlier =
+      expecting_ && (p.phase == town::town_phase::booting || p.phase == town::town_phase::reading_state);
+  if (!earlier && !(is_last_phase(phase_) && !is_last_phase(p.phase))) phase_ = p.phase;
+  // The phase decides whether the daemon is ready: published at once.
+  publish();
+}
+
+health_state::agent_entry* health_state::find(const std::string& rig_id, const std::string& agent_id) {
+  const auto rig = rigs_.find(rig_id);
+  if (rig == rigs_.end()) return nullptr;
+  const auto a = rig->second.agents.find(agent_id);
+  return a == rig->second.agents.end() ? nullptr : &a->second;
+}
+
+// -- convergence ------------------------------------------------------------------------------------------------------
+
+bool health_state::all_settled() const {
+  if (!expecting_) return false;
+  return std::all_of(rigs_.begin(), rigs_.end(), [](const auto& r) {
+    return r.second.report && std::all_of(r.second.agents.begin(), r.second.agents.end(),
+                                          [](const auto& a) { return a.second.report.has_value(); });
+  });
+}
+
+bool health_state::all_restored() const {
+  return set_aside_.empty() && std::all_of(rigs_.begin(), rigs_.end(), [](const auto& r) {
+           return r.second.report && r.second.report->outcome == town::rig_outcome::ready &&
+                  std::all_of(r.second.agents.begin(), r.second.agents.end(), [](const auto& a) {
+                    return a.second.report && town::is_restored(a.second.report->outcome);
+                  });
+         });
+}
+
+/// Something settled, or the expectation changed: says it to the town, at once when that completes the picture.
+void health_state::settled() {
+  report_due_ = true;
+  const bool repositories =
+      expecting_ && std::all_of(rigs_.begin(), rigs_.end(), [](const auto& r) { return r.second.report.has_value(); });
+  if (repositories && repositories_at_ == caf::actor_clock::time_point{}) {
+    repositories_at_ = self_->clock().now();
+    config_.metrics->restore_took("repositories", seconds_d{repositories_at_ - expected_at_}.count());
+  }
+  if (all_settled()) return converge();
+  changed();
+  schedule(config_.report_interval);
+}
+
+void health_state::converge() {
+  const bool restored = all_restored();
+  if (!converged_) {
+    converged_ = true;
+    ready_at_ = config_.wall_clock();
+    config_.metrics->restore_took("worktrees", seconds_d{self_->clock().now() - repositories_at_}.count());
+    config_.metrics->restore_took("total", seconds_since_start());
+    log::info("converged",
+              {{"outcome", restored ? "ready" : "degraded"}, {"seconds", std::to_string(seconds_since_start())}});
+  }
+  if (!is_last_phase(phase_)) phase_ = restored ? town::town_phase::ready : town::town_phase::degraded;
+  publish();
+  say_ready(restored ? "ready" : "degraded");
+}
+
+void health_state::say_ready(const char* outcome) {
+  report_due_ = false;
+  last_report_ = self_->clock().now();
+  town::ready_report report;
+  report.instance_id = config_.instance_id;
+  report.desired_version = desired_version_;
+  report.outcome = outcome;
+  report.duration_ms = std::chrono::duration_cast<std::chrono::milliseconds>(self_->clock().now() - started_).count();
+  for (const auto& [rig_id, rig] : rigs_) {
+    town::rig_report unsettled;
+    unsettled.rig_id = rig_id;
+    report.rigs.push_back(rig.report.value_or(unsettled));
+    for (const auto& [agent_id, a] : rig.agents) {
+      town::agent_report waiting;
+      waiting.agent_id = agent_id;
+      waiting.branch = a.shown.branch;
+      report.agents.push_back(a.report.value_or(waiting));
+    }
+  }
+  for (const auto& entry : set_aside_) {
+    const error why{error_code::invalid_argument, entry.agent_id.empty() ? entry.rig_id : entry.agent_id, entry.reason};
+    if (entry.agent_id.empty() && !entry.rig_id.empty()) {
+      town::rig_report rig;
+      rig.rig_id = entry.rig_id;
+      rig.outcome = town::rig_outcome::failed;
+      rig.failure = why;
+      report.rigs.push_back(std::move(rig));
+    } else if (!entry.agent_id.empty()) {
+      town::agent_report agent;
+      agent.agent_id = entry.agent_id;
+      agent.outcome = town::agent_outcome::failed;
+      agent.code = std::string{to_string(why.code)};
+      agent.failure = why;
+      agent.note = "The town's record of this agent could not be taken: " + entry.reason + ".";
+      report.agents.push_back(std::move(agent));
+    }
+  }
+  self_->send(config_.town, report_ready{std::move(report)});
+}
+
+// -- publishing -------------------------------------------------------------------------------------------------------
+
+void health_state::changed() {
+  dirty_ = true;
+  schedule(config_.publish_interval);
+}
+
+/// One timer matters at a time, the earliest; one that fires before it is due was overtaken and is ignored.
+void health_state::schedule(std::chrono::milliseconds pause) {
+  const auto due = self_->clock().now() + pause;
+  if (next_tick_ && *next_tick_ <= due) return;
+  next_tick_ = due;
+  self_->delayed_send(self_, pause, publish_due{});
+}
+
+void health_state::tick() {
+  const auto now = self_->clock().now();
+  if (next_tick_ && now < *next_tick_) return;
+  next_tick_.reset();
+  const bool idle = now - last_published_ >= config_.idle_interval;
+  if (dirty_ || idle) publish();
+  if (report_due_) {
+    const auto since = now - last_report_;
+    if (since >= config_.report_interval) {
+      say_ready("partial");
+    } else {
+      schedule(std::chrono::duration_cast<std::chrono::milliseconds>(config_.report_interval - since) +
+               std::chrono::milliseconds{1});
+    }
+  }
+  if (!converged_ && expecting_ && now - last_progress_ >= config_.progress_interval) {
+    last_progress_ = now;
+    self_->send(config_.town, report_progress{*config_.published->read()->document});
+  }
+  schedule(config_.idle_interval);
+}
+
+void health_state::publish() {
+  dirty_ = false;
+  last_published_ = self_->clock().now();
+  const auto doc = picture();
+  auto next = std::make_shared<health_snapshot>();
+  next->document = std::make_shared<const std::string>(town::encode(doc));
+  next->phase = phase_;
+  next->converged = converged_;
+  next->all_restored = converged_ && all_restored();
+  next->epoch = epoch_;
+  config_.metrics->set_ready(converged_ && !is_last_phase(phase_));
+  count_states();
+  config_.published->publish(std::move(next));
+}
+
+town::health_document health_state::picture() const {
+  town::health_document doc;
+  doc.phase = phase_;
+  doc.epoch = epoch_;
+  doc.instance_id = config_.instance_id;
+  doc.started_at = started_at_;
+  if (!ready_at_.empty()) doc.ready_at = ready_at_;
+  doc.progress = progress();
+  doc.uptime_seconds = seconds_since_start();
+  doc.draining = phase_ == town::town_phase::draining || phase_ == town::town_phase::drained;
+  doc.trouble = trouble_;
+  doc.set_aside = set_aside_;
+  const auto now = self_->clock().now();
+  for (const auto& [rig_id, rig] : rigs_) {
+    auto shown = rig.shown;
+    if (!rig.report) shown.elapsed_ms = std::chrono::duration_cast<std::chrono::milliseconds>(now - rig.begun).count();
+    for (const auto& [agent_id, a] : rig.agents)
+      shown.agents.push_back(a.shown);
+    doc.rigs.push_back(std::move(shown));
+  }
+  for (const auto& [agent_id, p] : processes_)
+    doc.processes.push_back(p.shown);
+  return doc;
+}
+
+double health_state::progress() const {
+  if (converged_) return 1;
+  if (!expecting_ || rigs_.empty()) return 0;
+  double sum = 0;
+  for (const auto& [rig_id, rig] : rigs_) {
+    const double repository = rig.report ? 1 : fraction(rig.shown);
+    double worktrees = rig.agents.empty() ? repository : 0;
+    for (const auto& [agent_id, a] : rig.agents)
+      worktrees += (a.report ? 1 : fraction(a.shown)) / static_cast<double>(rig.agents.size());
+    sum += (repository + worktrees) / 2;
+  }
+  best_progress_ = std::max(best_progress_, sum / static_cast<double>(rigs_.size()));
+  // 1 is said only when all has converged.
+  return std::min(best_progress_, 0.999);
+}
+
+void health_state::count_states() const {
+  std::map<std::string_view, std::int64_t> rigs, agents;
+  for (const auto phase : {town::rig_phase::waiting, town::rig_phase::checking, town::rig_phase::fetching,
+                           town::rig_phase::ready, town::rig_phase::retrying, town::rig_phase::failed})
+    rigs[town::to_string(phase)] = 0;
+  for (const auto outcome :
+       {town::agent_outcome::restoring, town::agent_outcome::restored, town::agent_outcome::recovered,
+        town::agent_outcome::diverged, town::agent_outcome::branch_missing, town::agent_outcome::failed})
+    agents[town::to_string(outcome)] = 0;
+  for (const auto& [rig_id, rig] : rigs_) {
+    ++rigs[town::to_string(rig.shown.phase)];
+    for (const auto& [agent_id, a] : rig.agents)
+      ++agents[town::to_string(a.report ? a.report->outcome : town::agent_outcome::restoring)];
+  }
+  for (const auto& [state, n] : rigs)
+    config_.metrics->set_rigs(state, n);
+  for (const auto& [state, n] : agents)
+    config_.metrics->set_agents(state, n);
+}
+
+double health_state::seconds_since_start() const {
+  return seconds_d{self_->clock().now() - started_}.count();
+}
+
+heartbeat_facts health_state::heartbeat() const {
+  heartbeat_facts facts;
+  for (const auto& [agent_id, p] : processes_)
+    facts.agents.push_back({agent_id, p.shown.status, p.last_activity_at, 0});
+  return facts;
+}
+
+} // namespace townkeeper

@@ -1,0 +1,147 @@
+#pragma once
+
+#include <caf/actor_clock.hpp>
+#include <caf/typed_response_promise.hpp>
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <deque>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <random>
+#include <set>
+#include <string>
+
+#include "actors/agent.hpp"
+#include "actors/retry_policy.hpp"
+#include "actors/rig.hpp"
+#include "actors/worktree.hpp"
+#include "messages/health.hpp"
+#include "messages/interfaces.hpp"
+#include "messages/lifecycle.hpp"
+#include "messages/restore.hpp"
+#include "messages/town.hpp"
+
+namespace townkeeper {
+
+/// One-for-one: a crashed child is started again after a pause; too many crashes within the window, and it is failed
+/// until the slow retry.
+struct supervision_policy {
+  std::uint32_t intensity = 5;
+  std::chrono::milliseconds window{60'000};
+  std::chrono::milliseconds first{250};
+  std::chrono::milliseconds max{30'000};
+  std::chrono::milliseconds after_failure{60'000};
+};
+
+struct supervisor_config {
+  std::filesystem::path rigs_directory; ///< `<workspace>/rigs`
+  supervision_policy supervision;
+  std::chrono::milliseconds shutdown_limit{15'000}; ///< for all agents to end, after SIGTERM
+  rig_config rig;                                   ///< the part that is the same for every rig
+  worktree_config worktree;
+  agent_config agent;
+  /// Called when an agent comes and goes, so that its socket exists exactly as long as it does. Must not block.
+  std::function<void(const std::string& rig_id, const std::string& agent_id, bool present)> agent_known;
+  std::function<void(std::string_view kind)> restarted; ///< counts
+  health_actor health;
+  town_link_actor town;
+  git_executor_actor executor;
+  std::shared_ptr<std::atomic<int>> exit_code; ///< what the process will end with
+  std::uint64_t seed = 0;                      ///< of every jitter
+};
+
+/// The root. Owns the desired state and the set of rig, worktree and agent actors, and holds every strong handle. Told:
+/// the desired state, what worktrees came to, starts and stops from the control server, fenced, shutdown. Tells: health
+/// what is expected, before anything of it is spawned. Fails: children are restarted by policy; a crash of health, town
+/// link or executor ends the daemon with 70.
+class supervisor_state {
+public:
+  static inline const char* name = "supervisor";
+
+  explicit supervisor_state(supervisor_actor::pointer self)
+      : self_(self) {}
+
+  supervisor_actor::behavior_type make_behavior(supervisor_config config);
+
+private:
+  using start_promise = caf::typed_response_promise<start_answer>;
+  using stop_promise = caf::typed_response_promise<stop_answer>;
+  using status_promise = caf::typed_response_promise<agent_status_answer>;
+  using credentials_promise = caf::typed_response_promise<git_credentials_answer>;
+
+  /// What of a child outlives its crashes.
+  struct child_record {
+    std::deque<caf::actor_clock::time_point> crashes; ///< within the window
+    std::uint64_t generation = 0;                     ///< of the restart timer
+  };
+  struct rig_child {
+    town::rig_spec spec;
+    rig_actor handle;
+    child_record record;
+  };
+  struct agent_child {
+    std::string rig_id;
+    town::agent_spec spec;                ///< what the worktree actor was told
+    std::optional<town::agent_spec> held; ///< a newer one, applied when the process has ended
+    worktree_actor worktree;
+    child_record worktree_record;
+    agent_actor process; ///< spawned at the first start
+    bool running = false;
+    bool retiring = false;
+    std::optional<town::agent_report> report; ///< the last outcome
+  };
+
+  // the desired state
+  void take_desired(desired_state_changed& changed);
+  void apply();
+  void apply_rig(const town::rig_spec& spec);
+  void apply_agent(const std::string& rig_id, const town::agent_spec& spec);
+  void retire(const std::string& agent_id, agent_child& child);
+  void retire_worktree_of(agent_child& child);
+  void finish_retirement(const worktree_retired& done);
+  void drop_empty_rigs();
+
+  // children
+  void spawn_rig(const std::string& rig_id, rig_child& child);
+  void spawn_worktree(const std::string& agent_id, agent_child& child);
+  void spawn_process(const std::string& agent_id, agent_child& child);
+  void child_down(const caf::down_msg& down);
+  void crashed(const std::string& kind, const std::string& id, child_record& record, const caf::error& reason);
+  void restart(const child_restart_due& due);
+  void settle_crashed(const std::string& kind, const std::string& id, const error& why);
+
+  // agent processes
+  start_promise start(start_agent& wanted);
+  void launch(start_agent& wanted, agent_child& child, start_promise promise);
+  stop_promise stop(const stop_agent& wanted);
+  status_promise show(const agent_status_query& query);
+  credentials_promise answer_credentials(const git_credentials_query& query);
+  void take_settled(const worktree_settled& settled);
+  void take_idle(const agent_idle& idle);
+  agent_child* find(const std::string& agent_id);
+
+  // the end
+  void fence();
+  void shut_down(const shutdown& why);
+  void finish_shutdown();
+  void stop_all_processes();
+
+  supervisor_actor::pointer self_;
+  supervisor_config config_;
+  town::desired_state desired_;
+  bool draining_ = false;
+  bool fenced_ = false;
+  std::map<std::string, rig_child> rigs_;
+  std::map<std::string, agent_child> agents_;
+  std::mt19937_64 random_;
+};
+
+supervisor_actor::behavior_type supervisor(supervisor_actor::stateful_pointer<supervisor_state> self,
+                                           supervisor_config config);
+
+} // namespace townkeeper

@@ -1,0 +1,1 @@
+#include "actors/town_link.hpp"

@@ -1,0 +1,210 @@
+#include "actors/worktree.hpp"
+
+#include <caf/actor_cast.hpp>
+#include <caf/typed_event_based_actor.hpp>
+
+#include <utility>
+
+#include "actors/failure_text.hpp"
+#include "actors/restore_note.hpp"
+#include "core/log.hpp"
+#include "messages/type_ids.hpp"
+
+namespace townkeeper {
+
+worktree_actor::behavior_type worktree(worktree_actor::stateful_pointer<worktree_state> self, worktree_config config) {
+  keep_exception_text(self);
+  return self->state.make_behavior(std::move(config));
+}
+
+worktree_state::~worktree_state() {
+  if (cancel_) *cancel_ = true;
+}
+
+worktree_actor::behavior_type worktree_state::make_behavior(worktree_config config) {
+  config_ = std::move(config);
+  random_.seed(config_.seed);
+  settled_ = std::move(config_.settled);
+  begun_ = self_->clock().now();
+  return {
+      [this](restore_worktree& wanted) { restore(wanted); },
+      [this](repository_ready& ready) { begin(ready); },
+      [this](const repository_failed& failed) { take_rig_failure(failed); },
+      [this](worktree_result& done) { finish(done); },
+      [this](const retire_worktree&) { retire(); },
+      [this](const removal_result& done) { finish_removal(done); },
+      [this](const retry_due& due) { retry(due.generation); },
+  };
+}
+
+// -- what is wanted ---------------------------------------------------------------------------------------------------
+
+void worktree_state::restore(restore_worktree& wanted) {
+  const bool moved = spec_ && (spec_->branch != wanted.spec.branch || spec_->base_ref != wanted.spec.base_ref);
+  const bool first = !spec_;
+  spec_ = std::move(wanted.spec);
+  if (!first && !moved) return;
+  if (moved) {
+    // What the repository holds was fetched for another branch: wait for the rig's next word.
+    settled_.reset();
+    job_is_stale_ = job_under_way_;
+    if (cancel_) *cancel_ = true;
+  }
+  if (settled_ && town::is_restored(settled_->outcome)) return;
+  attempts_ = 0;
+  begun_ = self_->clock().now();
+  tell(town::agent_phase::waiting);
+  if (can_begin()) submit();
+}
+
+/// The repository is ready, and was asked for the branches this worktree needs (it may have been fetched before they
+/// were wanted).
+bool worktree_state::can_begin() const {
+  if (!spec_ || !repository_ || retiring_ || job_under_way_) return false;
+  const auto& asked = repository_->asked_for;
+  return asked.contains(spec_->branch) && (!spec_->base_ref || asked.contains(*spec_->base_ref));
+}
+
+void worktree_state::begin(repository_ready& ready) {
+  repository_ = std::move(ready);
+  rig_ = caf::actor_cast<caf::actor_addr>(self_->current_sender());
+  const bool restored = settled_ && town::is_restored(settled_->outcome);
+  if (!restored && can_begin()) submit();
+}
+
+void worktree_state::take_rig_failure(const repository_failed& failed) {
+  if (!spec_ || retiring_ || (settled_ && town::is_restored(settled_->outcome))) return;
+  if (failed.settled) return settle_failed(failed.reason);
+  tell(town::agent_phase::waiting, failed.reason);
+}
+
+// -- the job ----------------------------------------------------------------------------------------------------------
+
+git::worktree_job worktree_state::make_job() {
+  git::worktree_job job;
+  job.rig_id = config_.rig_id;
+  job.agent_id = config_.agent_id;
+  job.worktree = config_.directory;
+  cancel_ = std::make_shared<std::atomic<bool>>(false);
+  job.cancel = cancel_;
+  if (repository_) job.repository = repository_->restored.repository;
+  if (spec_) job.branch = spec_->branch;
+  return job;
+}
+
+void worktree_state::submit() {
+  ++retry_generation_;
+  ++attempts_;
+  auto job = make_job();
+  const auto tip = [this](const std::string& branch) -> std::optional<std::string> {
+    const auto it = repository_->restored.tips.find(branch);
+    return it == repository_->restored.tips.end() ? std::nullopt : std::optional{it->second};
+  };
+  job.remote_tip = tip(spec_->branch);
+  job.base_ref = spec_->base_ref;
+  if (spec_->base_ref) job.base_tip = tip(*spec_->base_ref);
+  job.ever_pushed = spec_->head_commit || spec_->recovery || (!spec_->base_ref && !repository_->restored.remote_empty);
+  job_under_way_ = true;
+  tell(town::agent_phase::branch);
+  self_->send(config_.executor, worktree_request{config_.rig_id, std::move(job), false, worktree_actor{self_}});
+}
+
+void worktree_state::finish(worktree_result& done) {
+  job_under_way_ = false;
+  if (retiring_) return;
+  if (std::exchange(job_is_stale_, false)) {
+    if (can_begin()) submit();
+    return;
+  }
+  if (!done.outcome) return fail(done.outcome.error());
+  const auto& restored = *done.outcome;
+  for (const auto& what : restored.healed)
+    log::warn("worktree healed", {{"rig", config_.rig_id}, {"agent", config_.agent_id}, {"what", what}});
+  auto report = new_report(town::agent_outcome::restored);
+  if (!restored.commit.empty()) report.commit = restored.commit;
+  report.worktree = config_.directory.string();
+  report.unpushed_commits = restored.unpushed_commits;
+  report.note = restore_note(*spec_, restored);
+  attempts_ = 0;
+  settle(std::move(report));
+}
+
+void worktree_state::fail(const error& why) {
+  log::warn("worktree attempt failed",
+            {{"rig", config_.rig_id}, {"agent", config_.agent_id}, {"error", to_string(why)}});
+  const bool permanent = why.code == error_code::branch_missing || why.code == error_code::unsupported ||
+                         why.code == error_code::invalid_argument;
+  if (settled_ || permanent || attempts_ >= config_.retry.attempts) {
+    settle_failed(why);
+    self_->delayed_send(self_, config_.retry.after_failure, retry_due{++retry_generation_});
+    return;
+  }
+  tell(town::agent_phase::retrying, why);
+  const auto pause = full_jitter(config_.retry.first, config_.retry.max, attempts_, random_);
+  self_->delayed_send(self_, pause, retry_due{++retry_generation_});
+}
+
+void worktree_state::retry(std::uint64_t generation) {
+  if (generation != retry_generation_ || retiring_ || !spec_) return;
+  if (!settled_) {
+    if (can_begin()) submit();
+    return;
+  }
+  // Settled as failed: perhaps the remote has what was missing, or the repository is what is broken.
+  if (const auto rig = caf::actor_cast<rig_actor>(rig_)) self_->send(rig, look_again{config_.agent_id});
+  self_->delayed_send(self_, config_.retry.after_failure, retry_due{++retry_generation_});
+}
+
+// -- outcomes ---------------------------------------------------------------------------------------------------------
+
+town::agent_report worktree_state::new_report(town::agent_outcome outcome) const {
+  town::agent_report report;
+  report.agent_id = config_.agent_id;
+  report.outcome = outcome;
+  report.branch = spec_->branch;
+  report.maybe_lost_seconds = spec_->maybe_lost_seconds;
+  report.duration_ms = std::chrono::duration_cast<std::chrono::milliseconds>(self_->clock().now() - begun_).count();
+  return report;
+}
+
+void worktree_state::settle_failed(const error& why) {
+  const bool missing = why.code == error_code::branch_missing;
+  auto report = new_report(missing ? town::agent_outcome::branch_missing : town::agent_outcome::failed);
+  report.code = std::string{to_string(why.code)};
+  report.failure = why;
+  report.note = failure_note(*spec_, why);
+  settle(std::move(report));
+}
+
+void worktree_state::settle(town::agent_report report) {
+  settled_ = report;
+  self_->send(config_.health, agent_settled{config_.rig_id, report});
+  if (const auto supervisor = caf::actor_cast<supervisor_actor>(config_.supervisor))
+    self_->send(supervisor, worktree_settled{config_.agent_id, std::move(report)});
+}
+
+void worktree_state::tell(town::agent_phase phase, std::optional<error> why) {
+  self_->send(config_.health, worktree_progress{config_.rig_id, config_.agent_id, phase, 0, 0, std::move(why)});
+}
+
+// -- leaving ----------------------------------------------------------------------------------------------------------
+
+void worktree_state::retire() {
+  if (retiring_) return;
+  retiring_ = true;
+  if (cancel_) *cancel_ = true;
+  if (!repository_) {
+    finish_removal({config_.agent_id, git::worktree_removal{false, "its repository was never ready"}});
+    return;
+  }
+  self_->send(config_.executor, worktree_request{config_.rig_id, make_job(), true, worktree_actor{self_}});
+}
+
+void worktree_state::finish_removal(const removal_result& done) {
+  auto removal = done.outcome ? *done.outcome : git::worktree_removal{false, to_string(done.outcome.error())};
+  if (const auto supervisor = caf::actor_cast<supervisor_actor>(config_.supervisor))
+    self_->send(supervisor, worktree_retired{config_.agent_id, std::move(removal)});
+  self_->quit();
+}
+
+} // namespace townkeeper

@@ -1,0 +1,56 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "core/secret.hpp"
+#include "town/answer.hpp"
+#include "town/model.hpp"
+
+/// JSON from the town, and from those who call the control server, as values. Every error is `corrupt` for an answer
+/// and `invalid_argument` for a request's body; `message` names the path within the body and the rule, never the value.
+namespace townkeeper::town {
+
+/// The desired state. One bad entry (wrong type, hostile id, branch or URL, an id or branch that stands twice) is set
+/// aside with its reason and the others go on; a rig that is set aside takes its agents with it. A whole that cannot be
+/// read (no version, rigs that are no array) is an error: never an empty town.
+result<desired_state> decode_desired_state(const answer_data& data);
+
+/// `epoch` is at least 1, and the desired state as above.
+result<boot_answer> decode_boot_answer(const answer_data& data);
+
+result<ready_answer> decode_ready_answer(const answer_data& data);
+result<heartbeat_answer> decode_heartbeat_answer(const answer_data& data);
+
+/// `POST /rigs/{r}/refresh-git-token`.
+struct git_token {
+  secret token;
+  std::string username = "x-access-token";
+  std::optional<std::chrono::system_clock::time_point>
+      expires_at; ///< absent where none was given, or none that could be read
+};
+result<git_token> decode_git_token(const answer_data& data);
+
+/// `POST /refresh-container-token`.
+result<secret> decode_container_token(const answer_data& data);
+
+/// The body of `POST /agents/start`. Ids, branches, URL and identity follow the rules of the desired state; names of
+/// variables are
+/// `[A-Za-z_][A-Za-z0-9_]*`. Fields that are not named in the contract are ignored.
+result<start_request> decode_start_request(std::string_view body);
+
+/// The body of the control server's `POST /refresh-token`.
+struct token_refresh {
+  secret token;
+  std::optional<std::string> town_id;
+};
+result<token_refresh> decode_token_refresh(std::string_view body);
+
+/// `2026-11-22T12:00:00Z`, with or without a fraction of a second, or with an offset (`+01:00`) in place of `Z` (RFC
+/// 3339).
+std::optional<std::chrono::system_clock::time_point> parse_time(std::string_view text);
+
+} // namespace townkeeper::town
