@@ -15,7 +15,7 @@
 namespace townkeeper::town {
 
 /// Writes one JSON text that is valid whatever the strings hold: bytes that are not UTF-8 become U+FFFD, and a number
-/// that JSON does not have becomes null. Only for the sources of this library.
+/// that JSON does not have becomes null. To be included by sources only: it brings RapidJSON with it.
 class json_writer {
 public:
   void begin_object() { out_.StartObject(); }

@@ -3,6 +3,8 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "core/error.hpp"
@@ -179,8 +181,9 @@ struct ready_answer {
 };
 
 struct agent_heartbeat {
-  std::string agent_id, status, last_activity_at;
-  double unsaved_age_seconds = 0;
+  std::string agent_id, status;
+  std::string last_activity_at;              ///< empty: not known
+  std::optional<double> unsaved_age_seconds; ///< absent: nobody watches the worktree
 };
 
 struct heartbeat_request {
@@ -193,13 +196,27 @@ struct heartbeat_answer {
   std::optional<std::string> drain_nonce;
 };
 
-/// `POST /rigs/{r}/refresh-git-token`; the token itself is a `secret` in the decoded answer.
+/// How one agent's process ended.
 struct completed_request {
   std::string status; ///< completed or failed
   std::optional<std::string> reason;
   std::optional<std::string> dispatch_id;
   std::optional<int> exit_code;
   std::optional<int> signal;
+};
+
+/// What became of one agent's work when the container ended.
+struct drained_agent {
+  std::string agent_id;
+  bool saved = false;
+  std::optional<std::string> ref, commit;
+  std::optional<error> failure;
+};
+
+/// The last word before exit. An agent that is not named counts as saved.
+struct drained_request {
+  std::string instance_id;
+  std::vector<drained_agent> agents;
 };
 
 /// `POST /agents/start` of the control server.
@@ -210,6 +227,17 @@ struct start_request {
   std::vector<std::pair<std::string, std::string>> env_vars;
   std::optional<std::string> start_point;
   std::optional<std::string> dispatch_id;
+};
+
+/// One agent's process as `/agents/{a}/status` shows it.
+struct agent_status {
+  std::string agent_id, rig_id;
+  std::string status; ///< idle, starting, running, stopping, exited or failed
+  std::optional<int> pid;
+  std::string started_at, last_activity_at;
+  std::string exit_reason;
+  std::optional<int> exit_code, signal;
+  std::string dispatch_id;
 };
 
 } // namespace townkeeper::town
