@@ -25,7 +25,16 @@ agent_actor::behavior_type agent(agent_actor::stateful_pointer<agent_state> self
 }
 
 agent_state::~agent_state() {
-  if (pid_) config_.runner->stop(*pid_, config_.stop_grace);
+  if (process_) {
+    process_->abandoned = true;
+    if (const int pid = process_->pid) config_.runner->stop(pid, config_.stop_grace);
+  }
+  // Whoever waits for the start would wait until the request times out: CAF 0.17 knows no broken promise.
+  if (promises_.empty()) return;
+  status_ = process_ ? "stopping" : "failed";
+  start_answer crashed{500, std::nullopt, error{error_code::internal, config_.agent_id, "its actor ended"}, 0};
+  if (process_) crashed.agent = status();
+  answer(crashed, crashed);
 }
 
 agent_actor::behavior_type agent_state::make_behavior(agent_config config) {
@@ -43,11 +52,20 @@ agent_actor::behavior_type agent_state::make_behavior(agent_config config) {
 
 agent_state::start_promise agent_state::launch(launch_agent& wanted) {
   auto promise = self_->make_response_promise<start_answer>();
-  const bool same_dispatch =
-      launch_ && wanted.request.dispatch_id && launch_->request.dispatch_id == wanted.request.dispatch_id;
-  const bool lives = status_ == "starting" || status_ == "running" || status_ == "stopping";
-  if (lives || (same_dispatch && status_ == "exited")) {
-    promise.deliver(start_answer{200, status(), std::nullopt, 0});
+  if (status_ == "starting") {
+    // Nobody knows yet how it goes: both hear the same.
+    promises_.push_back(promise);
+    return promise;
+  }
+  const auto dispatch_id = wanted.request.dispatch_id.value_or("");
+  const bool lives = status_ == "running" || status_ == "stopping";
+  if (lives || started_before(dispatch_id)) {
+    auto shown = status();
+    if (!lives) {
+      shown.status = "exited";
+      shown.dispatch_id = dispatch_id;
+    }
+    promise.deliver(start_answer{200, std::move(shown), std::nullopt, 0});
     return promise;
   }
   if (config_.command.empty()) {
@@ -59,7 +77,7 @@ agent_state::start_promise agent_state::launch(launch_agent& wanted) {
     return promise;
   }
   launch_ = std::move(wanted);
-  promise_ = promise;
+  promises_.push_back(promise);
   status_ = "starting";
   stop_wanted_ = false;
   pid_.reset();
@@ -71,16 +89,16 @@ agent_state::start_promise agent_state::launch(launch_agent& wanted) {
   const auto generation = generation_;
   self_->request(config_.town, prime_timeout, agent_call{config_.rig_id, config_.agent_id, "GET", "prime", ""})
       .then(
-          [this, generation](const agent_call_answer& answer) {
-            if (generation != generation_ || !promise_) return;
-            if (answer.status == 200) return run(town::envelope_data(answer.body));
+          [this, generation](const agent_call_answer& said) {
+            if (generation != generation_ || promises_.empty()) return;
+            if (said.status == 200) return run(town::envelope_data(said.body));
             refuse(503,
                    error{error_code::unavailable, config_.agent_id,
-                         "the town did not give the agent's context (status " + std::to_string(answer.status) + ")"},
+                         "the town did not give the agent's context (status " + std::to_string(said.status) + ")"},
                    prime_retry_seconds);
           },
           [this, generation](const caf::error& e) {
-            if (generation != generation_ || !promise_) return;
+            if (generation != generation_ || promises_.empty()) return;
             refuse(503,
                    error{error_code::unavailable, config_.agent_id,
                          "the town did not give the agent's context: " + self_->system().render(e)},
@@ -89,24 +107,42 @@ agent_state::start_promise agent_state::launch(launch_agent& wanted) {
   return promise;
 }
 
+bool agent_state::started_before(const std::string& dispatch_id) const {
+  return !dispatch_id.empty() && config_.started.contains(dispatch_id);
+}
+
 void agent_state::run(const std::string& prime) {
+  const auto slot = std::make_shared<process_slot>();
+  // Called by the runner's thread, perhaps long after this actor.
+  const auto tell_supervisor = [to = config_.supervisor, agent_id = config_.agent_id] {
+    if (const auto supervisor = caf::actor_cast<supervisor_actor>(to))
+      caf::anon_send(supervisor, process_gone{agent_id});
+  };
   const auto generation = generation_;
   const auto address = caf::actor_cast<caf::actor_addr>(self_);
   config_.runner->start(
       make_launch(prime),
-      [address, generation](result<int> pid) {
+      [=, runner = config_.runner, grace = config_.stop_grace](result<int> pid) {
+        if (pid) {
+          slot->pid = *pid;
+          if (slot->abandoned) runner->stop(*pid, grace);
+        } else {
+          tell_supervisor();
+        }
         if (const auto to = caf::actor_cast<agent_actor>(address))
           caf::anon_send(to, process_started{generation, std::move(pid)});
       },
-      [address, generation](process_end end) {
+      [=](process_end end) {
+        tell_supervisor();
         if (const auto to = caf::actor_cast<agent_actor>(address))
           caf::anon_send(to, process_exited{generation, end.exit_code, end.signal, std::move(end.last_activity_at)});
       });
+  process_ = slot;
 }
 
 process_launch agent_state::make_launch(const std::string& prime) const {
   const auto& request = launch_->request;
-  const auto file = [this](const char* name) { return config_.state_directory / name; };
+  const auto file = [this](const char* file_name) { return config_.state_directory / file_name; };
   const auto prime_file = file("prime.json"), prompt_file = file("prompt.md"),
              system_prompt_file = file("system_prompt.md");
   process_launch launch;
@@ -138,8 +174,9 @@ process_launch agent_state::make_launch(const std::string& prime) const {
 }
 
 void agent_state::take_start(process_started& started) {
-  if (started.generation != generation_ || !promise_) return;
+  if (started.generation != generation_ || promises_.empty()) return;
   if (!started.pid) {
+    process_.reset();
     status_ = "failed";
     exit_reason_ = to_string(started.pid.error());
     log::failure("agent could not be started", {{"agent", config_.agent_id}, {"error", exit_reason_}});
@@ -147,29 +184,40 @@ void agent_state::take_start(process_started& started) {
     return;
   }
   pid_ = *started.pid;
-  status_ = "running";
+  status_ = stop_wanted_ ? "stopping" : "running";
   started_at_ = config_.wall_clock();
+  config_.started.add(launch_->request.dispatch_id.value_or(""));
   log::info("agent started", {{"agent", config_.agent_id},
                               {"pid", std::to_string(*pid_)},
                               {"dispatch", launch_->request.dispatch_id.value_or("")}});
   tell_health();
-  promise_->deliver(start_answer{201, status(), std::nullopt, 0});
-  promise_.reset();
+  answer(start_answer{201, status(), std::nullopt, 0}, start_answer{200, status(), std::nullopt, 0});
   if (stop_wanted_) config_.runner->stop(*pid_, config_.stop_grace);
+}
+
+void agent_state::answer(start_answer first, start_answer others) {
+  for (std::size_t i = 0; i < promises_.size(); ++i)
+    promises_[i].deliver(i == 0 ? first : others);
+  promises_.clear();
 }
 
 void agent_state::refuse(int http_status, error why, int retry_after_seconds) {
   if (status_ == "starting") status_ = "idle";
-  promise_->deliver(start_answer{http_status, std::nullopt, std::move(why), retry_after_seconds});
-  promise_.reset();
+  const start_answer refusal{http_status, std::nullopt, std::move(why), retry_after_seconds};
+  answer(refusal, refusal);
   tell_health();
 }
 
 // -- ending -----------------------------------------------------------------------------------------------------------
 
 stop_answer agent_state::stop() {
-  if (status_ == "starting") stop_wanted_ = true;
-  if (pid_) {
+  if (status_ == "starting" && !process_) {
+    ++generation_; // the town's word on its context comes too late
+    refuse(503, error{error_code::cancelled, config_.agent_id, "it was stopped before it was started"},
+           prime_retry_seconds);
+  } else if (status_ == "starting") {
+    stop_wanted_ = true;
+  } else if (pid_) {
     status_ = "stopping";
     config_.runner->stop(*pid_, config_.stop_grace);
     tell_health();
@@ -179,6 +227,7 @@ stop_answer agent_state::stop() {
 
 void agent_state::take_end(process_exited& ended) {
   if (ended.generation != generation_) return;
+  process_.reset();
   pid_.reset();
   status_ = "exited";
   exit_code_ = ended.exit_code;
@@ -224,7 +273,7 @@ void agent_state::tell_health() {
   p.process.status = status_;
   p.process.pid = pid_;
   p.process.started_at = started_at_;
-  p.last_activity_at = last_activity_at_;
+  p.last_activity_at = pid_ ? config_.runner->last_activity_at(*pid_) : last_activity_at_;
   self_->send(config_.health, std::move(p));
 }
 

@@ -106,6 +106,10 @@ git_worker_actor::behavior_type worker(git_worker_actor::pointer self, git_execu
   };
 }
 
+error still_hangs(const std::string& key) {
+  return {error_code::timed_out, key, "an earlier job of it still hangs in a thread that was given up"};
+}
+
 const git::cancel_flag& cancel_flag_of(const std::variant<repository_request, worktree_request>& request) {
   return std::visit([](const auto& r) -> const git::cancel_flag& { return r.job.cancel; }, request);
 }
@@ -124,6 +128,10 @@ git_executor_actor::behavior_type git_executor_state::make_behavior(git_executor
   lanes_[network].deadline = config_.network_deadline;
   lanes_[disk].max_workers = config_.disk_workers;
   lanes_[disk].deadline = config_.disk_deadline;
+  if (!config_.spawn_worker)
+    config_.spawn_worker = [health = config_.health](git_executor_actor::pointer self) {
+      return self->spawn<caf::linked + caf::detached>(worker, git_executor_actor{self}, health);
+    };
   return {
       [this](repository_request& r) {
         auto key = "repository " + r.job.rig_id;
@@ -143,21 +151,13 @@ git_executor_actor::behavior_type git_executor_state::make_behavior(git_executor
 void git_executor_state::submit(std::size_t lane_index, job&& what) {
   for (const auto& [id, r] : running_) {
     if (!r.given_up || r.what.key != what.key) continue;
-    refuse(what,
-           error{error_code::timed_out, what.key, "an earlier job of it still hangs in a thread that was given up"});
+    refuse(what, still_hangs(what.key));
     return;
   }
   cancel_older(what.key);
-  auto& waiting = lanes_[lane_index].waiting[what.rig_id];
-  for (auto it = waiting.begin(); it != waiting.end();) {
-    if (it->key != what.key) {
-      ++it;
-      continue;
-    }
-    refuse(*it, error{error_code::cancelled, it->key, "a newer job took its place"});
-    it = waiting.erase(it);
-  }
-  waiting.push_back(std::move(what));
+  auto& to = lanes_[lane_index];
+  refuse_waiting(to, what.rig_id, what.key, error{error_code::cancelled, what.key, "a newer job took its place"});
+  to.waiting[what.rig_id].push_back(std::move(what));
   pump(lane_index);
 }
 
@@ -196,13 +196,13 @@ void git_executor_state::run(std::size_t lane_index, job&& what) {
     thread = std::move(l.idle.back());
     l.idle.pop_back();
   } else {
-    thread = self_->spawn<caf::linked + caf::detached>(worker, git_executor_actor{self_}, config_.health);
+    thread = config_.spawn_worker(self_);
     ++l.workers;
   }
   const auto id = what.id;
   std::visit([&](const auto& request) { self_->send(thread, id, request); }, what.request);
   self_->delayed_send(self_, l.deadline, job_overdue{id});
-  running_.emplace(id, running_job{std::move(what), lane_index, std::move(thread), false});
+  running_.emplace(id, running_job{std::move(what), lane_index, std::move(thread), false, false});
 }
 
 void git_executor_state::finish(job_finished& done) {
@@ -211,11 +211,16 @@ void git_executor_state::finish(job_finished& done) {
   auto ended = std::move(it->second);
   running_.erase(it);
   if (ended.given_up) {
-    // Its asker was answered long ago, and another thread has its place.
-    --given_up_;
+    // Its asker was answered long ago.
     log::warn("a git job that was given up has ended", {{"job", ended.what.key}});
-    self_->unlink_from(ended.worker);
-    self_->send_exit(ended.worker, caf::exit_reason::user_shutdown);
+    if (ended.replaced) {
+      --replaced_;
+      self_->unlink_from(ended.worker);
+      self_->send_exit(ended.worker, caf::exit_reason::user_shutdown);
+      replace_given_up();
+    } else {
+      lanes_[ended.lane].idle.push_back(std::move(ended.worker));
+    }
     pump(network);
     pump(disk);
     return;
@@ -242,9 +247,37 @@ void git_executor_state::give_up(std::uint64_t id) {
   log::failure("a git job is past its deadline", {{"job", late.what.key}});
   refuse(late.what, error{error_code::timed_out, late.what.key, "the job did not end by its deadline"});
   late.given_up = true;
-  ++given_up_;
-  if (given_up_ <= config_.max_given_up) --lanes_[late.lane].workers;
-  pump(late.lane);
+  refuse_waiting(lanes_[late.lane], late.what.rig_id, late.what.key, still_hangs(late.what.key));
+  const auto lane_index = late.lane;
+  replace_given_up();
+  pump(lane_index);
+}
+
+void git_executor_state::replace_given_up() {
+  for (auto& [id, r] : running_) {
+    if (replaced_ >= config_.max_given_up) return;
+    if (!r.given_up || r.replaced) continue;
+    r.replaced = true;
+    ++replaced_;
+    --lanes_[r.lane].workers;
+  }
+}
+
+/// A job of this key that waits is not wanted any more, or will never have its turn.
+void git_executor_state::refuse_waiting(lane& from, const std::string& rig_id, const std::string& key,
+                                        const error& why) {
+  const auto of_rig = from.waiting.find(rig_id);
+  if (of_rig == from.waiting.end()) return;
+  auto& queue = of_rig->second;
+  for (auto it = queue.begin(); it != queue.end();) {
+    if (it->key != key) {
+      ++it;
+      continue;
+    }
+    refuse(*it, why);
+    it = queue.erase(it);
+  }
+  if (queue.empty()) from.waiting.erase(of_rig);
 }
 
 void git_executor_state::refuse(const job& what, const error& why) {

@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -27,14 +28,16 @@ struct git_executor_config {
   std::chrono::milliseconds network_deadline{330'000}; ///< the transfer's own total limit and a margin
   std::chrono::milliseconds disk_deadline{600'000};
   caf::actor_addr health; ///< progress goes straight there
+  /// Makes a worker that is linked to the executor. Empty: a thread that runs the git layer.
+  std::function<git_worker_actor(git_executor_actor::pointer)> spawn_worker;
 };
 
 /// Owns the worker threads. Two lanes (network: one fetch per rig; disk: worktrees); within a lane the rigs take turns,
 /// so a rig with many jobs delays nobody else's. One job runs per key (repository or worktree): a newer one sets the
 /// older's cancel flag and waits for the worker's word that it has ended. A worker past its job's deadline is given up:
-/// its asker hears `timed_out`, a new thread takes its place, and further jobs of that key are refused until the thread
-/// comes back. Told: repository_request, worktree_request (results go to the asker). Fails: never by a job; a worker
-/// that dies takes the daemon.
+/// its asker hears `timed_out`, a new thread takes its place (for at most `max_given_up` at a time), and jobs of that
+/// key are refused until the thread comes back. Told: repository_request, worktree_request (results go to the asker).
+/// Fails: never by a job; a worker that dies takes the daemon.
 class git_executor_state {
 public:
   static inline const char* name = "git_executor";
@@ -55,11 +58,12 @@ private:
     job what;
     std::size_t lane = 0;
     git_worker_actor worker;
-    bool given_up = false;
+    bool given_up = false; ///< its asker was answered
+    bool replaced = false; ///< and another thread has its place
   };
   struct lane {
     std::size_t max_workers = 0;
-    std::size_t workers = 0; ///< alive and not given up
+    std::size_t workers = 0; ///< alive and not replaced
     std::chrono::milliseconds deadline{0};
     std::vector<git_worker_actor> idle;
     std::map<std::string, std::deque<job>> waiting; ///< by rig
@@ -72,8 +76,10 @@ private:
   void run(std::size_t lane_index, job&& what);
   void finish(job_finished& done);
   void give_up(std::uint64_t id);
+  void replace_given_up();
   void refuse(const job& what, const error& why);
   void cancel_older(const std::string& key);
+  void refuse_waiting(lane& from, const std::string& rig_id, const std::string& key, const error& why);
   bool is_running(const std::string& key) const;
 
   git_executor_actor::pointer self_;
@@ -81,7 +87,7 @@ private:
   lane lanes_[2];
   std::map<std::uint64_t, running_job> running_;
   std::uint64_t last_id_ = 0;
-  std::size_t given_up_ = 0;
+  std::size_t replaced_ = 0;
 };
 
 git_executor_actor::behavior_type git_executor(git_executor_actor::stateful_pointer<git_executor_state> self,

@@ -91,17 +91,25 @@ bool health_state::take_over(expect& wanted) {
   std::map<std::string, rig_entry> rigs;
   for (auto& spec : wanted.desired.rigs) {
     auto& entry = rigs[spec.rig_id];
-    if (const auto old = rigs_.find(spec.rig_id); old != rigs_.end()) {
-      entry = std::move(old->second);
-    } else {
+    if (const auto old = rigs_.find(spec.rig_id); old != rigs_.end()) entry = std::move(old->second);
+    const bool other_remote = entry.git_url != spec.git_url; // or not known before
+    if (other_remote) {
+      entry.git_url = spec.git_url;
+      entry.report.reset();
+      entry.shown = {};
       entry.shown.rig_id = spec.rig_id;
       entry.begun = now;
+      entry.counted_bytes = 0;
     }
     std::map<std::string, agent_entry> agents;
     for (auto& agent : spec.agents) {
       auto& a = agents[agent.agent_id];
       if (const auto known = entry.agents.find(agent.agent_id); known != entry.agents.end())
         a = std::move(known->second);
+      if (a.report && (other_remote || a.report->branch != agent.branch)) {
+        a.report.reset();
+        a.shown = {};
+      }
       a.shown.agent_id = agent.agent_id;
       a.shown.branch = agent.branch;
     }
@@ -146,7 +154,7 @@ void health_state::take(const rig_transfer& t) {
 
 void health_state::take(rig_settled& s) {
   const auto it = rigs_.find(s.report.rig_id);
-  if (it == rigs_.end()) return;
+  if (it == rigs_.end() || it->second.git_url != s.git_url) return;
   it->second.shown.elapsed_ms = s.report.duration_ms;
   it->second.shown.failure = s.report.failure;
   it->second.report = std::move(s.report);
@@ -159,14 +167,19 @@ void health_state::take(const worktree_progress& p) {
   a->shown.phase = p.phase;
   a->shown.files_done = p.files_done;
   a->shown.files_total = p.files_total;
-  a->shown.failure = p.failure;
+  // One that settled as failed says why until it has another outcome.
+  const bool failed = a->report && !town::is_restored(a->report->outcome);
+  if (p.failure || !failed) a->shown.failure = p.failure;
   changed();
 }
 
 void health_state::take(agent_settled& s) {
   auto* a = find(s.rig_id, s.report.agent_id);
   if (a == nullptr) return;
+  const bool expected = s.report.branch == a->shown.branch && s.git_url == rigs_.at(s.rig_id).git_url;
+  if (!expected && !s.held) return;
   a->shown.phase = town::agent_phase::done;
+  a->shown.branch = s.report.branch;
   a->shown.commit = s.report.commit;
   a->shown.outcome = s.report.outcome;
   a->shown.code = s.report.code;
@@ -179,7 +192,8 @@ void health_state::take(process_changed& p) {
   if (p.gone) {
     processes_.erase(p.process.agent_id);
   } else {
-    processes_[p.process.agent_id] = {std::move(p.process), std::move(p.last_activity_at)};
+    auto& entry = processes_[p.process.agent_id]; // before the id is moved from
+    entry = {std::move(p.process), std::move(p.last_activity_at)};
   }
   changed();
 }
@@ -235,7 +249,8 @@ void health_state::settled() {
 
 void health_state::converge() {
   const bool restored = all_restored();
-  if (!converged_) {
+  const bool first = !converged_;
+  if (first) {
     converged_ = true;
     ready_at_ = config_.wall_clock();
     config_.metrics->restore_took("worktrees", seconds_d{self_->clock().now() - repositories_at_}.count());
@@ -243,18 +258,24 @@ void health_state::converge() {
     log::info("converged",
               {{"outcome", restored ? "ready" : "degraded"}, {"seconds", std::to_string(seconds_since_start())}});
   }
+  const auto before = phase_;
   if (!is_last_phase(phase_)) phase_ = restored ? town::town_phase::ready : town::town_phase::degraded;
-  publish();
-  say_ready(restored ? "ready" : "degraded");
+  if (first || phase_ != before) {
+    publish();
+  } else {
+    changed();
+  }
+  if (first || self_->clock().now() - last_report_ >= config_.report_interval) return say_ready();
+  schedule(config_.report_interval);
 }
 
-void health_state::say_ready(const char* outcome) {
+void health_state::say_ready() {
   report_due_ = false;
   last_report_ = self_->clock().now();
   town::ready_report report;
   report.instance_id = config_.instance_id;
   report.desired_version = desired_version_;
-  report.outcome = outcome;
+  report.outcome = !all_settled() ? "partial" : all_restored() ? "ready" : "degraded";
   report.duration_ms = std::chrono::duration_cast<std::chrono::milliseconds>(self_->clock().now() - started_).count();
   for (const auto& [rig_id, rig] : rigs_) {
     town::rig_report unsettled;
@@ -312,7 +333,7 @@ void health_state::tick() {
   if (report_due_) {
     const auto since = now - last_report_;
     if (since >= config_.report_interval) {
-      say_ready("partial");
+      say_ready();
     } else {
       schedule(std::chrono::duration_cast<std::chrono::milliseconds>(config_.report_interval - since) +
                std::chrono::milliseconds{1});
@@ -408,7 +429,10 @@ double health_state::seconds_since_start() const {
 heartbeat_facts health_state::heartbeat() const {
   heartbeat_facts facts;
   for (const auto& [agent_id, p] : processes_)
-    facts.agents.push_back({agent_id, p.shown.status, p.last_activity_at, 0});
+    facts.agents.push_back(
+        {agent_id, p.shown.status,
+         p.shown.pid && config_.last_activity_at ? config_.last_activity_at(*p.shown.pid) : p.last_activity_at,
+         std::nullopt});
   return facts;
 }
 

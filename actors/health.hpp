@@ -22,17 +22,18 @@ struct health_config {
   std::shared_ptr<published_health> published;
   std::shared_ptr<metrics::daemon_metrics> metrics;
   town_link_actor town;
-  std::function<std::string()> wall_clock;            ///< RFC 3339, UTC; for timestamps people read, never for order
-  std::chrono::milliseconds publish_interval{50};     ///< after a change
-  std::chrono::milliseconds idle_interval{1'000};     ///< without one
-  std::chrono::milliseconds report_interval{250};     ///< between partial ready reports
-  std::chrono::milliseconds progress_interval{1'000}; ///< between progress reports to the town
+  std::function<std::string()> wall_clock;              ///< RFC 3339, UTC; for timestamps people read, never for order
+  std::function<std::string(int pid)> last_activity_at; ///< the process runner's; empty: as the agent actor said last
+  std::chrono::milliseconds publish_interval{50};       ///< after a change
+  std::chrono::milliseconds idle_interval{1'000};       ///< without one
+  std::chrono::milliseconds report_interval{250};       ///< between ready reports, but for the one that says converged
+  std::chrono::milliseconds progress_interval{1'000};   ///< between progress reports to the town
 };
 
 /// The one picture of the town: phases, progress, outcomes, convergence. Told everything by everybody; publishes an
 /// immutable document for HTTP; tells the town rig by rig what is ready, when all has converged, and again when a late
-/// one heals. Decides nothing about restoring. Converged: every expected rig and agent has settled. It stays so when
-/// something is added later.
+/// one heals. Decides nothing about restoring. Converged: every expected rig and agent has settled, each for the branch
+/// and remote that are expected of it now. It stays so when something is added later.
 class health_state {
 public:
   static inline const char* name = "health";
@@ -48,6 +49,7 @@ private:
     std::optional<town::agent_report> report; ///< the last settled one
   };
   struct rig_entry {
+    std::string git_url; ///< outcomes of another remote count for nothing
     town::rig_health shown;
     std::optional<town::rig_report> report;
     caf::actor_clock::time_point begun{};
@@ -72,7 +74,7 @@ private:
   void converge();
   void tick();
   void publish();
-  void say_ready(const char* outcome);
+  void say_ready();
   void count_states() const;
   town::health_document picture() const;
   bool all_settled() const;

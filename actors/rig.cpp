@@ -69,9 +69,12 @@ rig_actor::behavior_type rig_state::make_behavior(rig_config config) {
 void rig_state::restore(restore_rig& wanted) {
   const bool other_remote = !spec_.git_url.empty() && spec_.git_url != wanted.spec.git_url;
   spec_ = std::move(wanted.spec);
+  // Whoever attaches from now on waits for what the remote has now.
+  ready_.reset();
   if (other_remote) {
-    ready_.reset();
+    failed_.reset();
     login_known_ = false;
+    jobs_of_old_remote_ = jobs_under_way_;
     if (cancel_) *cancel_ = true;
   }
   if (attempt_under_way_ && !other_remote) {
@@ -155,12 +158,12 @@ void rig_state::submit(const std::optional<git::credentials>& login) {
 
 void rig_state::finish(repository_result& done) {
   fetched_bytes_ += done.received_bytes;
-  set_bytes_ += done.received_bytes;
-  if (--jobs_under_way_ > 0) return; // an older job's last word; a newer one is on its way
-  if (!done.outcome && done.outcome.error().code == error_code::cancelled) {
-    attempt_under_way_ = false;
-    return begin_set();
+  --jobs_under_way_;
+  if (jobs_of_old_remote_ > 0) {
+    --jobs_of_old_remote_;
+    return;
   }
+  set_bytes_ += done.received_bytes;
   if (done.outcome) return succeed(std::move(*done.outcome));
   if (done.outcome.error().code == error_code::unauthorized && !credentials_refreshed_) {
     credentials_refreshed_ = true;
@@ -176,7 +179,7 @@ void rig_state::succeed(git::repository_restored restored) {
   failed_.reset();
   for (const auto& what : restored.healed)
     log::warn("repository healed", {{"rig", config_.rig_id}, {"what", what}});
-  ready_ = repository_ready{std::move(restored), asked_for_};
+  ready_ = repository_ready{std::move(restored), asked_for_, spec_.git_url};
   town::rig_report report;
   report.rig_id = config_.rig_id;
   report.outcome = town::rig_outcome::ready;
@@ -186,7 +189,7 @@ void rig_state::succeed(git::repository_restored restored) {
   report.duration_ms = elapsed_ms();
   report.attempts = total_attempts_;
   tell(town::rig_phase::ready);
-  self_->send(config_.health, rig_settled{std::move(report)});
+  self_->send(config_.health, rig_settled{std::move(report), spec_.git_url});
   for (const auto& [id, worktree] : worktrees_)
     self_->send(worktree, *ready_);
   if (again_) begin_set();
@@ -215,7 +218,7 @@ void rig_state::settle(const error& why) {
   report.attempts = total_attempts_;
   report.failure = why;
   tell(town::rig_phase::failed, why);
-  self_->send(config_.health, rig_settled{std::move(report)});
+  self_->send(config_.health, rig_settled{std::move(report), spec_.git_url});
   for (const auto& [id, worktree] : worktrees_)
     self_->send(worktree, repository_failed{why, true});
   if (again_) return begin_set();
@@ -251,7 +254,9 @@ void rig_state::take_credentials(git_credentials_answer& answer) {
 
 rig_state::credentials_promise rig_state::answer_credentials(const git_credentials_query& query) {
   auto promise = self_->make_response_promise<git_credentials_answer>();
-  const auto answer = [this]() -> git_credentials_answer { return {login_ ? login_ : config_.fallback, std::nullopt}; };
+  const auto answer = [this]() -> git_credentials_answer {
+    return {login_ ? login_ : config_.fallback, std::nullopt, spec_.git_url};
+  };
   if (!query.refresh && cached_credentials_usable()) {
     promise.deliver(answer());
     return promise;

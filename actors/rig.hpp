@@ -77,8 +77,9 @@ private:
   std::optional<error> failed_;           ///< set while settled as failed
   git::cancel_flag cancel_;               ///< of the job under way
   std::size_t jobs_under_way_ = 0;
-  bool attempt_under_way_ = false; ///< credentials or job
-  bool again_ = false;             ///< the spec moved on, or somebody asked, during the attempt
+  std::size_t jobs_of_old_remote_ = 0; ///< the first of those under way: what they come to counts for nothing
+  bool attempt_under_way_ = false;     ///< credentials or job
+  bool again_ = false;                 ///< the spec moved on, or somebody asked, during the attempt
   bool credentials_refreshed_ = false;
   std::uint32_t attempts_ = 0; ///< in the current set
   std::int64_t total_attempts_ = 0;

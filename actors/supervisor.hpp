@@ -19,6 +19,7 @@
 #include "actors/agent.hpp"
 #include "actors/retry_policy.hpp"
 #include "actors/rig.hpp"
+#include "actors/started_dispatches.hpp"
 #include "actors/worktree.hpp"
 #include "messages/health.hpp"
 #include "messages/interfaces.hpp"
@@ -29,9 +30,9 @@
 namespace townkeeper {
 
 /// One-for-one: a crashed child is started again after a pause; too many crashes within the window, and it is failed
-/// until the slow retry.
+/// and started only by the slow retry, until it has lived for a window.
 struct supervision_policy {
-  std::uint32_t intensity = 5;
+  std::uint32_t intensity = 5; ///< this many crashes within the window are too many
   std::chrono::milliseconds window{60'000};
   std::chrono::milliseconds first{250};
   std::chrono::milliseconds max{30'000};
@@ -58,13 +59,16 @@ struct supervisor_config {
 /// The root. Owns the desired state and the set of rig, worktree and agent actors, and holds every strong handle. Told:
 /// the desired state, what worktrees came to, starts and stops from the control server, fenced, shutdown. Tells: health
 /// what is expected, before anything of it is spawned. Fails: children are restarted by policy; a crash of health, town
-/// link or executor ends the daemon with 70.
+/// link or executor ends the daemon with 70. However it ends, its children end with it.
 class supervisor_state {
 public:
   static inline const char* name = "supervisor";
 
   explicit supervisor_state(supervisor_actor::pointer self)
       : self_(self) {}
+  ~supervisor_state();
+  supervisor_state(const supervisor_state&) = delete;
+  supervisor_state& operator=(const supervisor_state&) = delete;
 
   supervisor_actor::behavior_type make_behavior(supervisor_config config);
 
@@ -78,6 +82,8 @@ private:
   struct child_record {
     std::deque<caf::actor_clock::time_point> crashes; ///< within the window
     std::uint64_t generation = 0;                     ///< of the restart timer
+    bool failed = false;                              ///< crashed too often; only the slow retry starts it
+    caf::actor_clock::time_point started{};           ///< the last time
   };
   struct rig_child {
     town::rig_spec spec;
@@ -86,23 +92,32 @@ private:
   };
   struct agent_child {
     std::string rig_id;
-    town::agent_spec spec;                ///< what the worktree actor was told
-    std::optional<town::agent_spec> held; ///< a newer one, applied when the process has ended
+    town::agent_spec spec; ///< what the worktree actor was told
+    std::string git_url;   ///< of its rig, as the worktree actor was told
+    bool held = false;     ///< the town wants another branch or remote, applied when the process has ended
     worktree_actor worktree;
     child_record worktree_record;
-    agent_actor process; ///< spawned at the first start
-    bool running = false;
+    agent_actor process;              ///< spawned at the first start
+    std::size_t launches = 0;         ///< orders to `process` that are not answered yet
+    bool lives = false;               ///< a process of it may run
+    bool gone = false;                ///< the runner says that it does not, and `process` has not said so yet
+    std::optional<std::string> crash; ///< why `process` does not watch the one that may run any more
+    std::string dispatch_id;          ///< of the one that may run
     bool retiring = false;
     std::optional<town::agent_report> report; ///< the last outcome
+
+    /// True while nothing may touch its worktree.
+    bool busy() const { return launches > 0 || lives; }
   };
 
   // the desired state
   void take_desired(desired_state_changed& changed);
+  void converge();
   void apply();
   void apply_rig(const town::rig_spec& spec);
-  void apply_agent(const std::string& rig_id, const town::agent_spec& spec);
-  void retire(const std::string& agent_id, agent_child& child);
-  void retire_worktree_of(agent_child& child);
+  void apply_agent(const town::rig_spec& rig, const town::agent_spec& spec);
+  void retire(const std::string& agent_id);
+  void retire_worktree_of(const std::string& agent_id, agent_child& child);
   void finish_retirement(const worktree_retired& done);
   void drop_empty_rigs();
 
@@ -111,6 +126,9 @@ private:
   void spawn_worktree(const std::string& agent_id, agent_child& child);
   void spawn_process(const std::string& agent_id, agent_child& child);
   void child_down(const caf::down_msg& down);
+  void worktree_down(const std::string& agent_id, agent_child& child, const caf::error& reason);
+  void process_down(const std::string& agent_id, agent_child& child, const caf::error& reason);
+  void give_up_daemon(const caf::error& reason);
   void crashed(const std::string& kind, const std::string& id, child_record& record, const caf::error& reason);
   void restart(const child_restart_due& due);
   void settle_crashed(const std::string& kind, const std::string& id, const error& why);
@@ -118,11 +136,16 @@ private:
   // agent processes
   start_promise start(start_agent& wanted);
   void launch(start_agent& wanted, agent_child& child, start_promise promise);
+  void take_launched(const std::string& agent_id, const start_answer& answer);
   stop_promise stop(const stop_agent& wanted);
   status_promise show(const agent_status_query& query);
   credentials_promise answer_credentials(const git_credentials_query& query);
   void take_settled(const worktree_settled& settled);
   void take_idle(const agent_idle& idle);
+  void take_gone(const process_gone& gone);
+  void bury(const std::string& agent_id, agent_child& child);
+  void after_process(const std::string& agent_id, agent_child& child);
+  void tell_process(const std::string& agent_id, const agent_child& child, const char* status);
   agent_child* find(const std::string& agent_id);
 
   // the end
@@ -130,6 +153,7 @@ private:
   void shut_down(const shutdown& why);
   void finish_shutdown();
   void stop_all_processes();
+  bool all_idle() const;
 
   supervisor_actor::pointer self_;
   supervisor_config config_;
@@ -138,6 +162,7 @@ private:
   bool fenced_ = false;
   std::map<std::string, rig_child> rigs_;
   std::map<std::string, agent_child> agents_;
+  std::map<std::string, started_dispatches> dispatched_; ///< by agent; outlives its actors
   std::mt19937_64 random_;
 };
 

@@ -7,19 +7,18 @@
 #include <cstdint>
 #include <functional>
 #include <map>
-#include <memory>
 #include <optional>
 #include <random>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "actors/retry_policy.hpp"
 #include "core/secret.hpp"
 #include "messages/health.hpp"
 #include "messages/interfaces.hpp"
 #include "messages/restore.hpp"
 #include "messages/town.hpp"
+#include "town/answer.hpp"
 #include "town/routes.hpp"
 
 namespace townkeeper {
@@ -36,7 +35,6 @@ struct town_request {
 using town_transport = std::function<void(town_request, std::function<void(town_answered)> answered)>;
 
 struct town_link_config {
-  std::string town_id;
   std::string instance_id;
   std::string version;
   std::string started_at;
@@ -48,16 +46,20 @@ struct town_link_config {
   std::chrono::milliseconds retry_first{100};
   std::chrono::milliseconds retry_max{10'000};
   std::chrono::milliseconds heartbeat_interval{30'000};
-  std::chrono::milliseconds agent_call_limit{15'000}; ///< how long an agent's call is tried
-  std::function<void(std::string_view result)> count; ///< one ended request, for the metrics
+  std::chrono::milliseconds agent_call_limit{15'000};  ///< how long an agent's call is tried
+  std::chrono::milliseconds credentials_limit{45'000}; ///< how long a rig's credentials are asked for
+  std::function<void(std::string_view result)> count;  ///< one ended request, for the metrics
+  /// Only to tell how long credentials are good for.
+  std::function<std::chrono::system_clock::time_point()> wall_clock = std::chrono::system_clock::now;
   std::uint64_t seed = 0;
 };
 
 /// The conversation with the Durable Object. Owns epoch, token and the retry state of everything that is said; at most
-/// one call of a kind is under way, and a newer ready or progress report replaces one that waits. Told: what to say.
-/// Tells: the supervisor the desired state and that it is fenced, health the phase and what is in the way. Fails: never
-/// by the network; it keeps trying while the container lives, with backoff and Retry-After. A 401 refreshes the token
-/// once and is tried once more.
+/// one call of a kind is under way, and a newer ready report replaces one that waits. Told: what to say. Tells: the
+/// supervisor the desired state and that it is fenced, health the phase and what is in the way. Fails: never by the
+/// network; it keeps trying while the container lives, with backoff and Retry-After. A 401 refreshes the token once and
+/// is tried once more; what is refused even so, and everything while there is no token, waits for one, and is tried
+/// again with the next heartbeat. Once fenced it says nothing more that changes the town.
 class town_link_state {
 public:
   static inline const char* name = "town_link";
@@ -68,67 +70,114 @@ public:
   town_link_actor::behavior_type make_behavior(town_link_config config);
 
 private:
-  using done_handler = std::function<void(const town_answered&)>;
+  /// Gets the final answer: `data`, or why there is none, and the answer itself. An error says that the data could not
+  /// be read; then the call is made again.
+  using done_handler = std::function<result<void>(const result<town::answer_data>& data, const town_answered& answer)>;
   using desired_promise = caf::typed_response_promise<desired_state_answer>;
   using call_promise = caf::typed_response_promise<agent_call_answer>;
   using credentials_promise = caf::typed_response_promise<git_credentials_answer>;
+  using time_point = caf::actor_clock::time_point;
+
+  /// How long a call is tried.
+  enum class patience {
+    once,         ///< no second attempt, and nobody is troubled
+    limited,      ///< until its deadline, or a final refusal
+    forever,      ///< while the container lives, or until a final refusal
+    unconditional ///< while the container lives, whatever the town says: nothing can go on without it
+  };
 
   /// Something that is being said.
   struct conversation {
     town::call what;
-    done_handler done;   ///< gets the final answer
-    bool forever = true; ///< try while the container lives; else until `deadline`
-    caf::actor_clock::time_point deadline{};
+    done_handler done;
+    patience how_long = patience::forever;
+    time_point deadline{}; ///< when limited
+    time_point next_try{}; ///< a timer that fires before was overtaken
     std::uint32_t failures = 0;
-    bool token_refreshed = false; ///< its one refresh is used up
+    std::uint64_t token_generation = 0; ///< of the token it was last sent with
+    bool token_refreshed = false;       ///< its one refresh is used up
     bool waits_for_token = false;
     bool under_way = false; ///< sent, the answer is awaited
   };
 
-  std::uint64_t say(town::call what, done_handler done, std::optional<std::chrono::milliseconds> limit = std::nullopt);
+  // how anything is said
+  std::uint64_t say(town::call what, patience how_long, done_handler done, std::chrono::milliseconds limit = {});
   void send(std::uint64_t id);
   void take(town_answered& answer);
-  void retry(std::uint64_t id, std::optional<std::chrono::milliseconds> retry_after, const error& why);
-  void end(std::uint64_t id, const town_answered& answer);
-  void refresh_token(std::uint64_t for_id);
-  void take_token(secret token);
-  void release_waiting();
+  void take_success(std::uint64_t id, const town::answer_data& data, const town_answered& answer);
+  void take_refusal(std::uint64_t id, const error& why, const town_answered& answer);
+  void take_unauthorized(std::uint64_t id, const error& why, const town_answered& answer);
+  void retry(std::uint64_t id, std::optional<std::chrono::milliseconds> retry_after, const error& why,
+             const town_answered& answer);
+  void retry_due(std::uint64_t id);
+  void end(std::uint64_t id, const error& why, const town_answered& answer);
 
+  // the token
+  void refresh_token();
+  void take_token(secret token, bool refreshed);
+  void release_waiting(bool new_round);
+
+  // the desired state
   void boot(const boot_town& to);
-  void take_boot(const town_answered& answer);
+  result<void> take_boot(const result<town::answer_data>& data);
   void read_desired_state();
-  void take_desired(const town_answered& answer);
+  result<void> take_desired(const result<town::answer_data>& data);
   void pass_on(town::desired_state desired);
   desired_promise reread();
+  void answer_rereaders(const error& why);
+  void newer_version(std::int64_t version);
+
+  // what is said
   void ready(report_ready& r);
   void say_ready();
-  void take_ready(const town_answered& answer);
-  void progress(const report_progress& p);
+  result<void> take_ready(const result<town::answer_data>& data);
+  void progress(report_progress& p);
+  town::call ready_call();
+  void not_cleared();
+  void heartbeat_tick();
   void heartbeat();
-  void take_heartbeat(const town_answered& answer);
+  void say_heartbeat(heartbeat_facts& facts);
+  result<void> take_heartbeat(const result<town::answer_data>& data);
   void completed(const report_completed& c);
   void eviction(const report_eviction& e);
-  call_promise call(const agent_call& c);
+  call_promise call(agent_call& c);
   credentials_promise credentials(const git_credentials_query& q);
+
+  // what is in the way
+  static error fenced_error(const std::string& route);
   void fence();
-  void newer_version(std::int64_t version);
-  void tell_trouble(std::optional<error> why);
+  void in_the_way(const std::string& route, const error& why);
+  void out_of_the_way(const std::string& route);
+  void tell_trouble();
+  void tell_phase(town::town_phase phase);
 
   town_link_actor::pointer self_;
   town_link_config config_;
   caf::actor_addr supervisor_, health_;
   secret token_;
+  std::uint64_t token_generation_ = 1;
+  std::uint64_t refresh_id_ = 0; ///< the conversation, 0 when none is under way
   std::int64_t epoch_ = 0;
-  std::int64_t version_ = -1; ///< of the desired state that was passed on
   bool fenced_ = false;
-  bool refreshing_ = false;
-  bool troubled_ = false;
+  bool evicted_ = false; ///< by ourselves: the container drains
+
+  std::int64_t version_ = -1;              ///< of the desired state that was passed on
+  std::int64_t heard_of_version_ = -1;     ///< the newest that an answer named
+  std::uint64_t reading_id_ = 0;           ///< the conversation, 0 when none is under way
+  std::vector<desired_promise> rereaders_; ///< answered by the read under way
+  /// Came while it was under way: its answer may be older than their question.
+  std::vector<desired_promise> next_rereaders_;
+
+  std::optional<town::ready_report> last_ready_; ///< the newest there is
+  std::uint64_t ready_id_ = 0;                   ///< its conversation, 0 when none is under way
+  bool ready_unsaid_ = false;                    ///< the town has not been sent the newest
+  std::optional<std::string> drain_nonce_;       ///< the town takes this container for evicted
+  std::optional<std::string> said_nonce_;        ///< of the last report that was said
+  bool heartbeat_under_way_ = false;
   bool progress_under_way_ = false;
-  bool reading_ = false;
-  std::optional<std::string> drain_nonce_;
-  std::optional<town::ready_report> unsaid_ready_; ///< the newest that the town has not heard
-  bool ready_under_way_ = false;
-  std::vector<desired_promise> rereaders_;
+
+  std::map<std::string, error> troubles_; ///< by route
+  std::optional<error> told_;             ///< what health knows
   std::map<std::uint64_t, conversation> conversations_;
   std::uint64_t last_id_ = 0;
   std::mt19937_64 random_;

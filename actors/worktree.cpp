@@ -40,17 +40,23 @@ worktree_actor::behavior_type worktree_state::make_behavior(worktree_config conf
 // -- what is wanted ---------------------------------------------------------------------------------------------------
 
 void worktree_state::restore(restore_worktree& wanted) {
-  const bool moved = spec_ && (spec_->branch != wanted.spec.branch || spec_->base_ref != wanted.spec.base_ref);
   const bool first = !spec_;
+  // A base only matters to a branch that is still to be made.
+  const bool moved = !first && (spec_->branch != wanted.spec.branch || git_url_ != wanted.git_url ||
+                                (spec_->base_ref != wanted.spec.base_ref && !is_restored()));
   spec_ = std::move(wanted.spec);
+  git_url_ = std::move(wanted.git_url);
   if (!first && !moved) return;
   if (moved) {
-    // What the repository holds was fetched for another branch: wait for the rig's next word.
+    // What is known of the repository was perhaps fetched long ago, and for another branch: the rig's next word counts.
     settled_.reset();
+    repository_is_current_ = false;
     job_is_stale_ = job_under_way_;
     if (cancel_) *cancel_ = true;
+    ++retry_generation_;
+    if (const auto rig = caf::actor_cast<rig_actor>(rig_)) self_->send(rig, look_again{config_.agent_id});
   }
-  if (settled_ && town::is_restored(settled_->outcome)) return;
+  if (is_restored()) return;
   attempts_ = 0;
   begun_ = self_->clock().now();
   tell(town::agent_phase::waiting);
@@ -60,20 +66,22 @@ void worktree_state::restore(restore_worktree& wanted) {
 /// The repository is ready, and was asked for the branches this worktree needs (it may have been fetched before they
 /// were wanted).
 bool worktree_state::can_begin() const {
-  if (!spec_ || !repository_ || retiring_ || job_under_way_) return false;
+  if (!spec_ || !repository_ || !repository_is_current_ || retiring_ || job_under_way_) return false;
   const auto& asked = repository_->asked_for;
-  return asked.contains(spec_->branch) && (!spec_->base_ref || asked.contains(*spec_->base_ref));
+  return repository_->git_url == git_url_ && asked.contains(spec_->branch) &&
+         (!spec_->base_ref || asked.contains(*spec_->base_ref));
 }
 
 void worktree_state::begin(repository_ready& ready) {
   repository_ = std::move(ready);
+  repository_is_current_ = true;
   rig_ = caf::actor_cast<caf::actor_addr>(self_->current_sender());
-  const bool restored = settled_ && town::is_restored(settled_->outcome);
-  if (!restored && can_begin()) submit();
+  if (!is_restored() && can_begin()) submit();
 }
 
 void worktree_state::take_rig_failure(const repository_failed& failed) {
-  if (!spec_ || retiring_ || (settled_ && town::is_restored(settled_->outcome))) return;
+  // What is restored stays so, and a job that runs has what it needs.
+  if (!spec_ || retiring_ || is_restored() || (job_under_way_ && !job_is_stale_)) return;
   if (failed.settled) return settle_failed(failed.reason);
   tell(town::agent_phase::waiting, failed.reason);
 }
@@ -178,9 +186,9 @@ void worktree_state::settle_failed(const error& why) {
 
 void worktree_state::settle(town::agent_report report) {
   settled_ = report;
-  self_->send(config_.health, agent_settled{config_.rig_id, report});
+  self_->send(config_.health, agent_settled{config_.rig_id, report, git_url_, false});
   if (const auto supervisor = caf::actor_cast<supervisor_actor>(config_.supervisor))
-    self_->send(supervisor, worktree_settled{config_.agent_id, std::move(report)});
+    self_->send(supervisor, worktree_settled{config_.agent_id, git_url_, std::move(report)});
 }
 
 void worktree_state::tell(town::agent_phase phase, std::optional<error> why) {

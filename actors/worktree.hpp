@@ -50,6 +50,7 @@ private:
   void begin(repository_ready& ready);
   void take_rig_failure(const repository_failed& failed);
   bool can_begin() const;
+  bool is_restored() const { return settled_ && town::is_restored(settled_->outcome); }
   void submit();
   git::worktree_job make_job();
   void finish(worktree_result& done);
@@ -65,12 +66,14 @@ private:
   worktree_actor::pointer self_;
   worktree_config config_;
   std::optional<town::agent_spec> spec_;
+  std::string git_url_; ///< the remote the spec is of
   std::optional<repository_ready> repository_;
-  caf::actor_addr rig_; ///< who said so: asked to look again
+  bool repository_is_current_ = false; ///< not older than the spec
+  caf::actor_addr rig_;                ///< who said so: asked to look again
   std::optional<town::agent_report> settled_;
   git::cancel_flag cancel_;
   bool job_under_way_ = false;
-  bool job_is_stale_ = false; ///< the branch moved on since it was submitted
+  bool job_is_stale_ = false; ///< the spec moved on since it was submitted
   bool retiring_ = false;
   std::uint32_t attempts_ = 0;
   caf::actor_clock::time_point begun_{};

@@ -33,6 +33,7 @@ struct rig_transfer {
 /// A rig is ready, or failed for a stated reason.
 struct rig_settled {
   town::rig_report report;
+  std::string git_url; ///< an outcome of a remote that is not wanted any more counts for nothing
 };
 
 /// Where a worktree stands.
@@ -44,10 +45,13 @@ struct worktree_progress {
   std::optional<error> failure;
 };
 
-/// A worktree has an outcome.
+/// A worktree has an outcome. One of another branch or remote than is expected counts for nothing, unless it is `held`:
+/// the agent works in it, and the change is applied when its process has ended.
 struct agent_settled {
   std::string rig_id;
   town::agent_report report;
+  std::string git_url;
+  bool held = false;
 };
 
 /// An agent process started, ended or went away.

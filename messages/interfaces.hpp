@@ -61,6 +61,7 @@ struct launch_agent;
 struct process_started;
 struct process_exited;
 struct agent_idle;
+struct process_gone;
 struct shutdown;
 struct shutdown_due;
 struct job_finished;
@@ -160,6 +161,8 @@ using supervisor_actor = caf::typed_actor<
     caf::reacts_to<desired_state_changed>,
     // Learns which agents can be started.
     caf::reacts_to<worktree_settled>, caf::reacts_to<worktree_retired>, caf::reacts_to<agent_idle>,
+    // Knows that the process of an agent actor that crashed does not live any more.
+    caf::reacts_to<process_gone>,
     // Starts, stops and shows agent processes for the control server.
     caf::replies_to<start_agent>::with<start_answer>, caf::replies_to<stop_agent>::with<stop_answer>,
     caf::replies_to<agent_status_query>::with<agent_status_answer>,

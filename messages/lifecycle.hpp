@@ -24,15 +24,7 @@ struct agent_status_query {
 };
 
 /// One agent's process as `/agents/{a}/status` shows it.
-struct agent_status {
-  std::string agent_id, rig_id;
-  std::string status; ///< idle, starting, running, stopping, exited or failed
-  std::optional<int> pid;
-  std::string started_at, last_activity_at;
-  std::string exit_reason;
-  std::optional<int> exit_code, signal;
-  std::string dispatch_id;
-};
+using town::agent_status;
 struct agent_status_answer {
   std::optional<agent_status> status; ///< nothing: no such agent here
 };
@@ -47,7 +39,7 @@ struct launch_agent {
 /// How a start went, as the control server answers it.
 struct start_answer {
   int status = 0; ///< HTTP: 201 started, 200 ran already, 503 not yet, 404 unknown, 500 could not be started
-  std::optional<agent_status> agent; ///< with 200 and 201
+  std::optional<agent_status> agent; ///< with 200 and 201; with 500 when a process of it may live all the same
   std::optional<error> failure;      ///< otherwise
   int retry_after_seconds = 0;       ///< with 503
 };
@@ -66,6 +58,12 @@ struct process_exited {
 
 /// To the supervisor: an agent's process ended; a held-back change of its worktree may be applied now.
 struct agent_idle {
+  std::string agent_id;
+};
+
+/// From the process runner to the supervisor, before the agent actor hears that the process ended or did not start: for
+/// an actor that is gone by then.
+struct process_gone {
   std::string agent_id;
 };
 

@@ -36,12 +36,14 @@ struct look_again {
 /// Bring this agent's worktree to what the spec says, as soon as the repository is ready.
 struct restore_worktree {
   town::agent_spec spec;
+  std::string git_url; ///< the remote its rig is to be fetched from
 };
 
 /// The repository holds what the remote has; `restored.tips` says which branches those are.
 struct repository_ready {
   git::repository_restored restored;
   std::set<std::string> asked_for; ///< only of these branches does `tips` say that they are missing
+  std::string git_url;             ///< the remote it was fetched from
 };
 
 /// The repository cannot be had. `settled` once the first set of attempts is over; before that another attempt follows.
@@ -56,6 +58,7 @@ struct retire_worktree {};
 /// To the supervisor: where a worktree stands after each time it settled.
 struct worktree_settled {
   std::string agent_id;
+  std::string git_url; ///< the remote it was restored from
   town::agent_report report;
 };
 
@@ -100,6 +103,7 @@ struct git_credentials_query {
 struct git_credentials_answer {
   result<std::optional<git::credentials>> login; ///< nothing: the rig needs none
   std::optional<std::int64_t> expires_in_ms;     ///< until the town's `expiresAt`, when it said one
+  std::string git_url{}; ///< of the rig, where its actor answers: the one remote this login may be told for
 };
 
 /// From a worker to its executor: job `id` has ended; the result goes to the asker.

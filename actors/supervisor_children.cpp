@@ -1,0 +1,164 @@
+#include "actors/supervisor.hpp"
+
+#include <caf/actor_cast.hpp>
+#include <caf/typed_event_based_actor.hpp>
+
+#include "actors/agent_socket.hpp"
+#include "core/log.hpp"
+#include "messages/type_ids.hpp"
+
+namespace townkeeper {
+namespace {
+
+constexpr int bug_exit_code = 70;
+
+} // namespace
+
+// -- children ---------------------------------------------------------------------------------------------------------
+
+void supervisor_state::spawn_rig(const std::string& rig_id, rig_child& child) {
+  auto config = config_.rig;
+  config.rig_id = rig_id;
+  config.directory = config_.rigs_directory / rig_id;
+  config.seed = random_();
+  child.handle = self_->spawn<caf::monitored>(rig, std::move(config));
+  child.record.started = self_->clock().now();
+  for (const auto& [agent_id, agent] : agents_)
+    if (agent.rig_id == rig_id && agent.worktree && !agent.retiring)
+      self_->send(child.handle, attach_worktree{agent_id, agent.worktree});
+}
+
+void supervisor_state::spawn_worktree(const std::string& agent_id, agent_child& child) {
+  auto config = config_.worktree;
+  config.rig_id = child.rig_id;
+  config.agent_id = agent_id;
+  config.directory = config_.rigs_directory / child.rig_id / "worktrees" / agent_id;
+  config.supervisor = caf::actor_cast<caf::actor_addr>(self_);
+  config.seed = random_();
+  if (child.report && town::is_restored(child.report->outcome)) config.settled = child.report;
+  child.worktree = self_->spawn<caf::monitored>(worktree, std::move(config));
+  child.worktree_record.started = self_->clock().now();
+  self_->send(child.worktree, restore_worktree{child.spec, child.git_url});
+  if (const auto rig = rigs_.find(child.rig_id); rig != rigs_.end() && rig->second.handle)
+    self_->send(rig->second.handle, attach_worktree{agent_id, child.worktree});
+}
+
+void supervisor_state::spawn_process(const std::string& agent_id, agent_child& child) {
+  auto config = config_.agent;
+  config.rig_id = child.rig_id;
+  config.agent_id = agent_id;
+  config.state_directory = config_.agent.state_directory / agent_id;
+  config.socket = agent_socket_path(config_.agent.socket, agent_id);
+  config.supervisor = caf::actor_cast<caf::actor_addr>(self_);
+  config.started = dispatched_[agent_id];
+  child.process = self_->spawn<caf::monitored>(agent, std::move(config));
+}
+
+void supervisor_state::child_down(const caf::down_msg& down) {
+  if (down.source == config_.health.address() || down.source == config_.town.address() ||
+      down.source == config_.executor.address())
+    return give_up_daemon(down.reason);
+  for (auto& [rig_id, child] : rigs_) {
+    if (!child.handle || child.handle.address() != down.source) continue;
+    child.handle = nullptr;
+    return crashed("rig", rig_id, child.record, down.reason);
+  }
+  for (auto& [agent_id, child] : agents_) {
+    if (child.worktree && child.worktree.address() == down.source)
+      return worktree_down(std::string{agent_id}, child, down.reason);
+    if (child.process && child.process.address() == down.source)
+      return process_down(std::string{agent_id}, child, down.reason);
+  }
+}
+
+void supervisor_state::worktree_down(const std::string& agent_id, agent_child& child, const caf::error& reason) {
+  child.worktree = nullptr;
+  if (!child.retiring) return crashed("worktree", agent_id, child.worktree_record, reason);
+  if (!child.busy()) retire_worktree_of(agent_id, child);
+}
+
+/// Its destructor stops the process group. The next start gets a new actor, but not before the process has ended: the
+/// runner says so.
+void supervisor_state::process_down(const std::string& agent_id, agent_child& child, const caf::error& reason) {
+  child.process = nullptr;
+  const auto why = self_->system().render(reason);
+  log::failure("actor crashed", {{"actor", "agent/" + agent_id}, {"reason", why}});
+  config_.restarted("agent");
+  child.crash = why;
+  if (child.lives && !child.gone) return tell_process(agent_id, child, "stopping");
+  bury(agent_id, child);
+}
+
+void supervisor_state::give_up_daemon(const caf::error& reason) {
+  if (draining_) return;
+  log::failure("an actor the daemon cannot do without has ended", {{"reason", self_->system().render(reason)}});
+  *config_.exit_code = bug_exit_code;
+  self_->quit(reason ? reason : caf::error{caf::exit_reason::unhandled_exception});
+}
+
+void supervisor_state::crashed(const std::string& kind, const std::string& id, child_record& record,
+                               const caf::error& reason) {
+  if (draining_) return;
+  const auto why = self_->system().render(reason);
+  const auto now = self_->clock().now();
+  const auto& policy = config_.supervision;
+  record.crashes.push_back(now);
+  while (now - record.crashes.front() > policy.window)
+    record.crashes.pop_front();
+  const auto count = static_cast<std::uint32_t>(record.crashes.size());
+  log::failure("actor crashed", {{"actor", kind + "/" + id}, {"reason", why}, {"in_window", std::to_string(count)}});
+  record.failed = count >= policy.intensity || (record.failed && now - record.started <= policy.window);
+  auto pause = full_jitter(policy.first, policy.max, count, random_);
+  if (record.failed) {
+    pause = policy.after_failure;
+    settle_crashed(kind, id, error{error_code::internal, id, "its actor keeps crashing: " + why});
+  }
+  self_->delayed_send(self_, pause, child_restart_due{kind + "/" + id, ++record.generation});
+}
+
+/// A child that keeps crashing is failed for everybody to see, until the slow retry brings it back.
+void supervisor_state::settle_crashed(const std::string& kind, const std::string& id, const error& why) {
+  if (kind == "rig") {
+    town::rig_report report;
+    report.rig_id = id;
+    report.outcome = town::rig_outcome::failed;
+    report.failure = why;
+    self_->send(config_.health, rig_progress{id, town::rig_phase::failed, 0, why});
+    self_->send(config_.health, rig_settled{std::move(report), rigs_.at(id).spec.git_url});
+    for (const auto& [agent_id, child] : agents_)
+      if (child.rig_id == id && child.worktree) self_->send(child.worktree, repository_failed{why, true});
+    return;
+  }
+  auto& child = agents_.at(id);
+  if (child.report && town::is_restored(child.report->outcome)) return; // the worktree itself is in order
+  town::agent_report report;
+  report.agent_id = id;
+  report.outcome = town::agent_outcome::failed;
+  report.code = std::string{to_string(why.code)};
+  report.branch = child.spec.branch;
+  report.failure = why;
+  report.note = "The worktree could not be restored: " + why.message + ".";
+  child.report = report;
+  self_->send(config_.health, agent_settled{child.rig_id, std::move(report), child.git_url, false});
+}
+
+void supervisor_state::restart(const child_restart_due& due) {
+  if (draining_ || fenced_) return;
+  const auto slash = due.key.find('/');
+  const auto kind = due.key.substr(0, slash);
+  const auto id = due.key.substr(slash + 1);
+  if (kind == "rig") {
+    const auto it = rigs_.find(id);
+    if (it == rigs_.end() || it->second.handle || it->second.record.generation != due.generation) return;
+    spawn_rig(id, it->second);
+    self_->send(it->second.handle, restore_rig{it->second.spec});
+  } else {
+    auto* child = find(id);
+    if (child == nullptr || child->retiring || child->worktree || child->worktree_record.generation != due.generation)
+      return;
+    spawn_worktree(id, *child);
+  }
+  config_.restarted(kind);
+}
+
+} // namespace townkeeper
