@@ -76,7 +76,11 @@ struct control_stub::impl {
     http::request<http::string_body> message;
     http::read(socket, buffer, message, ec);
     if (ec) return false;
-    stub_request request{std::string{message.method_string()}, std::string{message.target()}, {}, message.body()};
+    stub_request request{std::string{message.method_string()},
+                         std::string{message.target()},
+                         {},
+                         message.body(),
+                         std::chrono::steady_clock::now()};
     for (const auto& field : message)
       request.headers[lower(field.name_string())] = std::string{field.value()};
 

@@ -14,6 +14,7 @@ struct stub_request {
   std::string target;
   std::map<std::string, std::string> headers; ///< names in lower case
   std::string body;
+  std::chrono::steady_clock::time_point at = {}; ///< when it had been read
 };
 
 struct stub_answer {

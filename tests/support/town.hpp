@@ -7,6 +7,7 @@
 #include <map>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "temp_dir.hpp"
 
@@ -35,6 +36,9 @@ public:
 
   /// Starts it again on the same state and the same port.
   void start();
+
+  /// More environment from the next start on; it replaces what the options said under that name.
+  void set_environment(const std::string& name, std::string value) { options_.environment[name] = std::move(value); }
 
   bool running() const noexcept { return pid_ > 0; }
   pid_t pid() const noexcept { return pid_; }

@@ -1,0 +1,109 @@
+#include "scenario.hpp"
+
+#include <cstdlib>
+#include <fstream>
+#include <sstream>
+
+namespace townkeeper::integration {
+
+int cycles() {
+  const char* text = std::getenv("TOWNKEEPER_CYCLES");
+  return text == nullptr ? 2 : std::atoi(text);
+}
+
+std::string configuration(const std::string& command, const std::string& more_git) {
+  return R"({"town":{"retry_first":"20ms","retry_max":"200ms","heartbeat_interval":"1s"},)"
+         R"("git":{"stall_timeout":"3s","connect_timeout":"1s","attempt_timeout":"20s")" +
+         more_git +
+         R"(},"restore":{"attempts":2,"backoff_first":"20ms","backoff_max":"100ms","retry_failed":"1s"},)"
+         R"("agents":{"stop_grace":"2s","command":)" +
+         (command.empty() ? "[]" : command) + "}}";
+}
+
+test::container_options container_for(const test::town& town, const std::string& config) {
+  test::container_options options;
+  options.api_url = town.base_url();
+  options.town_id = town_id;
+  options.token = town.mint(town_id, "container");
+  options.config = config;
+  return options;
+}
+
+std::string witness::command() const {
+  return R"(["/bin/sh",")" TOWNKEEPER_WORKER R"(","{agentId}",")" + dir_.path().string() + R"("])";
+}
+
+std::vector<witness::entry> witness::journal(const std::string& agent_id) const {
+  std::vector<entry> out;
+  std::ifstream in{dir_.path() / (agent_id + ".journal")};
+  for (std::string line; std::getline(in, line);) {
+    entry e;
+    std::istringstream{line} >> e.word >> e.id >> e.what;
+    if (!e.what.empty()) out.push_back(std::move(e));
+  }
+  return out;
+}
+
+std::vector<witness::entry> witness::all(const std::string& agent_id, const std::string& word) const {
+  std::vector<entry> out;
+  for (auto& e : journal(agent_id))
+    if (e.word == word) out.push_back(std::move(e));
+  return out;
+}
+
+void witness::let_work(bool allowed) {
+  const auto go = dir_.path() / "go";
+  if (allowed)
+    std::ofstream{go} << "";
+  else
+    std::filesystem::remove(go);
+}
+
+void witness::finish() {
+  std::ofstream{dir_.path() / "finish"} << "";
+}
+
+void check_restored(const std::filesystem::path& worktree, const std::string& branch, const std::string& remote_tip) {
+  CAPTURE(worktree.string(), branch);
+  REQUIRE(std::filesystem::exists(worktree / ".git"));
+  CHECK(test::run_git(worktree, {"status", "--porcelain"}) == "");
+  CHECK(test::run_git(worktree, {"symbolic-ref", "HEAD"}) == "refs/heads/" + branch);
+  CHECK(test::run_git(worktree, {"rev-parse", "HEAD"}) == remote_tip);
+  CHECK(test::run_git(worktree, {"rev-parse", "@{upstream}"}) == remote_tip);
+}
+
+void check_sound(const std::filesystem::path& repository_or_worktree) {
+  const auto fsck = test::try_git(repository_or_worktree, {"fsck", "--full", "--no-dangling"});
+  INFO(fsck.out << fsck.err);
+  CHECK(fsck.status == 0);
+}
+
+const rapidjson::Value* rig_in(const rapidjson::Value& health, const std::string& rig_id) {
+  for (const auto& rig : health["recovery"]["rigs"].GetArray())
+    if (rig["rigId"].GetString() == rig_id) return &rig;
+  return nullptr;
+}
+
+const rapidjson::Value* agent_in(const rapidjson::Value& health, const std::string& agent_id) {
+  for (const auto& rig : health["recovery"]["rigs"].GetArray())
+    for (const auto& agent : rig["agents"].GetArray())
+      if (agent["agentId"].GetString() == agent_id) return &agent;
+  return nullptr;
+}
+
+std::string text(const rapidjson::Value* object, const char* member) {
+  if (object == nullptr || !object->HasMember(member) || !(*object)[member].IsString()) return {};
+  return (*object)[member].GetString();
+}
+
+std::int64_t dispatched(const rapidjson::Value& dispatches, const std::string& agent_id, std::int64_t epoch) {
+  std::int64_t count = 0;
+  for (const auto& d : dispatches.GetArray()) {
+    const int status = d["status"].GetInt();
+    if (d["agentId"].GetString() == agent_id && d["epoch"].GetInt64() == epoch && (status == 200 || status == 201))
+      ++count;
+  }
+  return count;
+}
+
+} // namespace townkeeper::integration

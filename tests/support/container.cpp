@@ -1,0 +1,202 @@
+#include "container.hpp"
+
+#include <signal.h>
+
+#include <fstream>
+#include <sstream>
+#include <stdexcept>
+#include <thread>
+
+namespace townkeeper::test {
+
+namespace {
+
+constexpr std::chrono::milliseconds poll_interval{5};
+
+std::string contents(const std::filesystem::path& file) {
+  std::ifstream in{file, std::ios::binary};
+  std::ostringstream text;
+  text << in.rdbuf();
+  return text.str();
+}
+
+} // namespace
+
+bool wait_until(const std::function<bool()>& reached, std::chrono::milliseconds deadline) {
+  const auto until = std::chrono::steady_clock::now() + deadline;
+  while (!reached()) {
+    if (std::chrono::steady_clock::now() >= until) return false;
+    std::this_thread::sleep_for(poll_interval);
+  }
+  return true;
+}
+
+// -- container --------------------------------------------------------------------------------------------------------
+
+container::container(container_options options)
+    : options_{std::move(options)}
+    , workspace_{dir_.path() / "workspace"} {}
+
+void container::launch() {
+  url_.clear();
+  std::filesystem::create_directories(workspace_);
+  // What a predecessor wrote on a warm disk says nothing about this one.
+  std::filesystem::remove(workspace_ / ".townkeeper" / "control.json");
+  const auto file = dir_.path() / "townkeeper.json";
+  std::ofstream{file, std::ios::trunc} << options_.config;
+  child_options child;
+  child.argv = {TOWNKEEPER_BINARY,   "run",      "--config",   file.string(), "--workspace",
+                workspace_.string(), "--listen", "127.0.0.1:0"};
+  child.argv.insert(child.argv.end(), options_.arguments.begin(), options_.arguments.end());
+  child.environment = options_.environment;
+  child.environment["GASTOWN_API_URL"] = options_.api_url;
+  child.environment["GASTOWN_TOWN_ID"] = options_.town_id;
+  child.environment["GASTOWN_CONTAINER_TOKEN"] = options_.token;
+  child.log = dir_.path() / "daemon.log";
+  process_ = std::make_unique<child_process>(child);
+}
+
+bool container::wait_until_listening(std::chrono::milliseconds deadline) {
+  const auto file = workspace_ / ".townkeeper" / "control.json";
+  return wait_until(
+             [&] {
+               rapidjson::Document control;
+               control.Parse(contents(file));
+               if (control.IsObject() && control.HasMember("url")) url_ = control["url"].GetString();
+               return !url_.empty() || !process_->running();
+             },
+             deadline) &&
+         !url_.empty();
+}
+
+void container::start() {
+  launch();
+  if (!wait_until_listening()) throw std::runtime_error{"townkeeper did not start:\n" + log()};
+}
+
+void container::kill() {
+  if (process_) process_->kill();
+}
+
+void container::terminate() {
+  if (process_) process_->signal(SIGTERM);
+}
+
+std::optional<int> container::wait_for_exit(std::chrono::milliseconds deadline) {
+  return process_ ? process_->wait(deadline) : std::nullopt;
+}
+
+void container::wipe_disk() {
+  std::filesystem::remove_all(workspace_);
+}
+
+std::filesystem::path container::worktree(std::string_view rig_id, std::string_view agent_id) const {
+  return workspace_ / "rigs" / rig_id / "worktrees" / agent_id;
+}
+
+std::string container::log() const {
+  return contents(dir_.path() / "daemon.log");
+}
+
+http_response container::get(const std::string& path) const {
+  http_request request;
+  request.url = url_ + path;
+  auto answer = send(request);
+  return answer ? *answer : http_response{};
+}
+
+http_response container::post(const std::string& path, const std::string& body, const std::string& token,
+                              std::vector<std::pair<std::string, std::string>> headers) const {
+  http_request request;
+  request.method = "POST";
+  request.url = url_ + path;
+  request.headers = std::move(headers);
+  request.headers.emplace_back("Content-Type", "application/json");
+  if (!token.empty()) request.headers.emplace_back("Authorization", "Bearer " + token);
+  request.body = body;
+  auto answer = send(request);
+  return answer ? *answer : http_response{};
+}
+
+rapidjson::Document container::health() const {
+  rapidjson::Document document;
+  const auto answer = get("/health");
+  if (answer.status == 200) document.Parse(answer.body);
+  return document;
+}
+
+bool container::wait_for_health(const std::function<bool(const rapidjson::Value&)>& reached,
+                                std::chrono::milliseconds deadline) const {
+  return wait_until(
+      [&] {
+        const auto document = health();
+        return document.IsObject() && reached(document);
+      },
+      deadline);
+}
+
+bool container::wait_for_phase(std::string_view phase, std::chrono::milliseconds deadline) const {
+  return wait_for_health([&](const rapidjson::Value& h) { return h["recovery"]["phase"].GetString() == phase; },
+                         deadline);
+}
+
+// -- town_admin -------------------------------------------------------------------------------------------------------
+
+town_admin::town_admin(const town& where, std::string town_id)
+    : base_{where.base_url() + "/api/towns/" + town_id}
+    , token_{where.mint(town_id, "admin")} {}
+
+rapidjson::Document town_admin::call(const std::string& method, const std::string& path,
+                                     const std::string& body) const {
+  http_request request;
+  request.method = method;
+  request.url = base_ + path;
+  request.headers = {{"Authorization", "Bearer " + token_}, {"Content-Type", "application/json"}};
+  request.body = body;
+  const auto answer = send(request);
+  if (!answer) throw std::runtime_error{method + " " + path + ": " + to_string(answer.error())};
+  if (answer->status / 100 != 2)
+    throw std::runtime_error{method + " " + path + ": " + std::to_string(answer->status) + " " + answer->body};
+  rapidjson::Document whole;
+  whole.Parse(answer->body);
+  rapidjson::Document data;
+  data.CopyFrom(whole["data"], data.GetAllocator());
+  return data;
+}
+
+void town_admin::put_rig(std::string_view rig_id, std::string_view git_url, std::string_view default_branch) const {
+  std::ostringstream body;
+  body << R"({"name":")" << rig_id << R"(","gitUrl":")" << git_url << R"(","defaultBranch":")" << default_branch
+       << R"("})";
+  call("PUT", "/rigs/" + std::string{rig_id}, body.str());
+}
+
+void town_admin::put_agent(std::string_view rig_id, std::string_view agent_id, std::string_view branch,
+                           std::string_view fields) const {
+  std::ostringstream body;
+  body << R"({"name":")" << agent_id << R"(","role":"polecat","identity":"Agent )" << agent_id << " <" << agent_id
+       << R"(@example.invalid>","status":"pending","branch":")" << branch << R"(","priority":0)" << fields << "}";
+  call("PUT", "/rigs/" + std::string{rig_id} + "/agents/" + std::string{agent_id}, body.str());
+}
+
+void town_admin::put_git_token(std::string_view rig_id, std::string_view token) const {
+  call("PUT", "/rigs/" + std::string{rig_id} + "/git-token", R"({"token":")" + std::string{token} + R"("})");
+}
+
+void town_admin::remove_agent(std::string_view rig_id, std::string_view agent_id) const {
+  call("DELETE", "/rigs/" + std::string{rig_id} + "/agents/" + std::string{agent_id});
+}
+
+void town_admin::remove_rig(std::string_view rig_id) const {
+  call("DELETE", "/rigs/" + std::string{rig_id});
+}
+
+rapidjson::Document town_admin::state() const {
+  return call("GET", "/state");
+}
+
+rapidjson::Document town_admin::dispatches() const {
+  return call("GET", "/dispatches?after=0");
+}
+
+} // namespace townkeeper::test

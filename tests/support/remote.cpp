@@ -1,0 +1,305 @@
+#include "remote.hpp"
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <fstream>
+#include <sstream>
+#include <stdexcept>
+#include <system_error>
+
+namespace townkeeper::test {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr int backlog = 1024;
+/// Where systemd's socket activation, which lighttpd speaks, hands sockets over (sd_listen_fds(3)).
+constexpr int activation_fd = 3;
+
+[[noreturn]] void fail(const std::string& what) {
+  throw std::system_error{errno, std::generic_category(), "remote: " + what};
+}
+
+/// A TCP socket bound to 127.0.0.1. Two may share a port as long as at most one of them listens.
+int bound_socket(int port) {
+  const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  const int on = 1;
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(static_cast<std::uint16_t>(port));
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0 ||
+      bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
+    fail("cannot bind 127.0.0.1:" + std::to_string(port));
+  return fd;
+}
+
+int port_of(int fd) {
+  sockaddr_in address{};
+  socklen_t size = sizeof address;
+  if (getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) != 0) fail("getsockname");
+  return ntohs(address.sin_port);
+}
+
+/// Replaces a file at once: the server reads it at any moment.
+void replace(const fs::path& path, std::string_view content) {
+  fs::create_directories(path.parent_path());
+  const fs::path temporary = path.string() + ".new";
+  {
+    std::ofstream file{temporary, std::ios::binary};
+    file << content;
+    if (!file.flush()) throw std::runtime_error{"remote: cannot write " + temporary.string()};
+  }
+  fs::rename(temporary, path);
+}
+
+std::string content_of(const fs::path& path) {
+  std::ifstream file{path, std::ios::binary};
+  std::ostringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
+
+/// What stands between lighttpd and git: notes the request, and gives the fixed answer where there is one. PATH_INFO is
+/// `/<name>.git/<service>`.
+constexpr std::string_view gate_script = R"(#!/bin/sh
+printf '%s %s%s%s\n' "$REQUEST_METHOD" "$PATH_INFO" "${QUERY_STRING:+?$QUERY_STRING}" \
+  "${HTTP_AUTHORIZATION:+ +credentials}" >> "$TOWN_REMOTE/requests"
+answer="$TOWN_REMOTE/answers${PATH_INFO%%.git/*}"
+[ -f "$answer" ] && exec cat "$answer"
+exec "$GIT_HTTP_BACKEND"
+)";
+
+/// Asked once: a git process per request would be the dearest part of a small one.
+const std::string& http_backend() {
+  static const std::string path = run_git({}, {"--exec-path"}) + "/git-http-backend";
+  return path;
+}
+
+/// As a regular expression of lighttpd that matches the repository's URLs and no other's.
+std::string url_pattern(const std::string& name) {
+  std::string out = "^/";
+  for (const char c : name) {
+    if (c == '.' || c == '+') out += '\\';
+    out += c;
+  }
+  return out + "\\.git/";
+}
+
+} // namespace
+
+remote::remote(remote_options options)
+    : options_{options} {
+  for (const char* part : {"repositories", "answers", "tokens", "uploads"})
+    fs::create_directory(dir_.path() / part);
+  replace(dir_.path() / "gate", gate_script);
+  fs::permissions(dir_.path() / "gate", fs::perms::owner_all);
+  reserved_ = bound_socket(0);
+  port_ = port_of(reserved_);
+  start();
+}
+
+remote::~remote() {
+  stop();
+  close(reserved_);
+}
+
+// -- the server -------------------------------------------------------------
+
+std::string remote::url(const std::string& name) const {
+  return (options_.tls == certificate::none ? "http" : "https") + std::string{"://127.0.0.1:"} + std::to_string(port_) +
+         "/" + name + ".git";
+}
+
+void remote::stop() {
+  if (pid_ <= 0) return;
+  kill(pid_, SIGKILL);
+  while (waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) {
+  }
+  pid_ = -1;
+}
+
+void remote::start() {
+  if (running()) return;
+  write_configuration();
+  const std::string configuration = dir_.path() / "lighttpd.conf", log_file = dir_.path() / "log";
+  run({.argv = {"/usr/sbin/lighttpd", "-tt", "-f", configuration}});
+
+  // It listens before the server runs: who connects from now on waits, and nobody need poll until the server is up.
+  const int listening = bound_socket(port_);
+  if (listen(listening, backlog) != 0) fail("cannot listen");
+  const int log = open(log_file.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+  if (log < 0) fail("cannot open its log");
+  const pid_t parent = getpid();
+  // The shell is only there to learn the process id before the server does.
+  const char* script = "LISTEN_FDS=1 LISTEN_PID=$$ exec /usr/sbin/lighttpd -D -f \"$0\"";
+  const pid_t child = fork();
+  if (child == 0) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent) _exit(127);
+    dup2(log, STDOUT_FILENO);
+    dup2(log, STDERR_FILENO);
+    // A descriptor that already has the right number would keep its close-on-exec flag.
+    if (listening == activation_fd)
+      fcntl(activation_fd, F_SETFD, 0);
+    else
+      dup2(listening, activation_fd);
+    execl("/bin/sh", "sh", "-c", script, configuration.c_str(), static_cast<char*>(nullptr));
+    _exit(127);
+  }
+  close(log);
+  close(listening);
+  if (child < 0) fail("fork");
+  pid_ = child;
+}
+
+void remote::restart() {
+  stop();
+  start();
+}
+
+void remote::hang() {
+  if (running()) kill(pid_, SIGSTOP);
+}
+
+void remote::resume() {
+  if (running()) kill(pid_, SIGCONT);
+}
+
+void remote::write_configuration() {
+  const std::string dir = dir_.path();
+  std::ostringstream text;
+  text << "server.modules = (\"mod_auth\", \"mod_authn_file\", \"mod_alias\", \"mod_setenv\", \"mod_cgi\""
+       << (options_.tls == certificate::none ? "" : ", \"mod_openssl\"") << ")\n"
+       << "server.document-root = \"" << dir << "/repositories\"\n"
+       << "server.upload-dirs = (\"" << dir << "/uploads\")\n"
+       << "server.bind = \"127.0.0.1\"\nserver.port = " << port_ << "\n"
+       << "server.systemd-socket-activation = \"enable\"\n"
+       << "server.errorlog = \"" << dir << "/log\"\n"
+       << "server.stream-response-body = 2\n" // as it comes, so that a transfer can be broken in its middle
+       << "alias.url = (\"/\" => \"" << dir << "/gate/\")\n"
+       << "cgi.assign = (\"\" => \"\")\n"
+       << "setenv.set-environment = (\"GIT_PROJECT_ROOT\" => \"" << dir << "/repositories\","
+       << " \"GIT_HTTP_BACKEND\" => \"" << http_backend()
+       << "\", \"GIT_HTTP_EXPORT_ALL\" => \"1\", \"TOWN_REMOTE\" => \"" << dir << "\"";
+  for (const auto& [name, value] : git_environment())
+    if (name.starts_with("GIT_CONFIG") || name == "HOME") text << ", \"" << name << "\" => \"" << value << "\"";
+  text << ")\n";
+  if (options_.tls != certificate::none)
+    text << "ssl.engine = \"enable\"\nssl.pemfile = \"" << certificate_file().string() << "\"\n";
+  for (const auto& name : guarded_)
+    text
+        << "$HTTP[\"url\"] =~ \"" << url_pattern(name) << "\" {\n  auth.backend = \"plain\"\n"
+        << "  auth.backend.plain.userfile = \"" << dir << "/tokens/" << name << "\"\n"
+        << "  auth.require = (\"\" => (\"method\" => \"basic\", \"realm\" => \"git\", \"require\" => \"valid-user\"))\n"
+        << "}\n";
+  replace(dir_.path() / "lighttpd.conf", text.str());
+}
+
+void remote::set_certificate(certificate tls) {
+  options_.tls = tls;
+  restart();
+}
+
+const private_ca& remote::authority() {
+  if (!authority_) {
+    fs::create_directory(dir_.path() / "ca");
+    authority_.emplace(dir_.path() / "ca");
+    ca_file_ = authority_->file();
+  }
+  return *authority_;
+}
+
+const fs::path& remote::ca_file() {
+  authority();
+  return ca_file_;
+}
+
+fs::path remote::certificate_file() {
+  if (options_.tls == certificate::wrong_host) return authority().issue("elsewhere.invalid");
+  if (options_.tls == certificate::good) return authority().issue("127.0.0.1");
+  fs::create_directories(dir_.path() / "unknown-ca");
+  return private_ca{dir_.path() / "unknown-ca"}.issue("127.0.0.1");
+}
+
+std::vector<std::string> remote::requests() const {
+  std::ifstream file{dir_.path() / "requests"};
+  std::vector<std::string> all;
+  for (std::string line; std::getline(file, line);)
+    all.push_back(line);
+  return all;
+}
+
+std::string remote::log() const {
+  return content_of(dir_.path() / "log");
+}
+
+// -- one repository's manners -----------------------------------------------
+
+void remote::demand_token(const std::string& name, const std::string& user, const std::string& token) {
+  replace(dir_.path() / "tokens" / name, user + ":" + token + "\n");
+  if (std::find(guarded_.begin(), guarded_.end(), name) != guarded_.end()) return;
+  guarded_.push_back(name);
+  restart();
+}
+
+void remote::demand_nothing(const std::string& name) {
+  if (std::erase(guarded_, name) > 0) restart();
+}
+
+void remote::answer_with(const std::string& name, const fixed_answer& answer) {
+  std::string text = "Status: " + std::to_string(answer.status) + "\r\n";
+  for (const auto& [header, value] : answer.headers)
+    text += header + ": " + value + "\r\n";
+  replace(dir_.path() / "answers" / name, text + "\r\n" + answer.body);
+}
+
+void remote::answer_normally(const std::string& name) {
+  fs::remove(dir_.path() / "answers" / name);
+}
+
+// -- repositories -----------------------------------------------------------
+
+fs::path remote::repository_path(const std::string& name) const {
+  return dir_.path() / "repositories" / (name + ".git");
+}
+
+std::string remote::make_repository(const std::string& name, const repository_options& options) {
+  const auto path = repository_path(name);
+  fs::create_directories(path);
+  run_git(path, {"init", "--quiet", "--bare", "--template=", "--object-format=" + options.object_format,
+                 "--initial-branch=" + options.default_branch});
+  run_git(path, {"config", "http.receivepack", "true"});
+  if (options.empty) return {};
+  return commit(
+      name,
+      {.branch = options.default_branch, .files = {{"README", "This is " + name + ".\n"}}, .message = "Begin " + name});
+}
+
+std::string remote::commit(const std::string& name, const new_commit& commit) const {
+  return commit_into(repository_path(name), commit);
+}
+
+std::string remote::tip(const std::string& name, const std::string& branch) const {
+  return id_of(repository_path(name), "refs/heads/" + branch);
+}
+
+void remote::delete_branch(const std::string& name, const std::string& branch) const {
+  run_git(repository_path(name), {"update-ref", "-d", "refs/heads/" + branch});
+}
+
+void remote::set_default_branch(const std::string& name, const std::string& branch) const {
+  run_git(repository_path(name), {"symbolic-ref", "HEAD", "refs/heads/" + branch});
+}
+
+} // namespace townkeeper::test

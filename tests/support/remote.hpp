@@ -1,0 +1,126 @@
+#pragma once
+
+#include <sys/types.h>
+
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "git_cli.hpp"
+#include "private_ca.hpp"
+#include "temp_dir.hpp"
+
+namespace townkeeper::test {
+
+/// What the server shows when it speaks TLS.
+enum class certificate {
+  none,       ///< plain http
+  good,       ///< of `remote::ca_file()`, for the host of `remote::url()`
+  wrong_host, ///< of `remote::ca_file()`, for another host
+  unknown_ca, ///< for the right host, of an authority nobody was told about
+};
+
+struct remote_options {
+  certificate tls = certificate::none;
+};
+
+struct repository_options {
+  std::string default_branch = "main"; ///< what HEAD names
+  bool empty = false;                  ///< true: no commit; false: one commit with a `README` on the default branch
+  std::string object_format = "sha1";
+};
+
+/// An answer in the place of git's, for one repository.
+struct fixed_answer {
+  int status = 500;
+  std::map<std::string, std::string> headers = {}; ///< `{"Retry-After", "7"}`, `{"Location", "http://…"}`
+  std::string body = {};
+};
+
+/// A git server as the world has them: git's own `git-http-backend` behind lighttpd, on 127.0.0.1 and a free port;
+/// reads and pushes over smart HTTP. Its repositories are bare ones below a directory of its own, made and changed by
+/// git's command line.
+///
+/// The process is forked by the thread that constructs or starts it and dies with that thread (`PR_SET_PDEATHSIG`):
+/// construct it in the test's own thread. What cannot be done throws `std::runtime_error`. Not thread-safe, but clients
+/// may use the server meanwhile.
+class remote {
+public:
+  explicit remote(remote_options options = {});
+  ~remote();
+  remote(const remote&) = delete;
+  remote& operator=(const remote&) = delete;
+
+  // -- the server -----------------------------------------------------------
+
+  /// `http://127.0.0.1:<port>/<name>.git`, https when it speaks TLS.
+  std::string url(const std::string& name) const;
+  int port() const noexcept { return port_; }
+  pid_t pid() const noexcept { return pid_; }
+
+  /// SIGKILL: connections break and new ones are refused. The port stays its own.
+  void stop();
+  /// Starts it again on the same port.
+  void start();
+  bool running() const noexcept { return pid_ > 0; }
+
+  /// Stops answering: connections are still accepted (by the kernel), and then nothing comes (SIGSTOP).
+  void hang();
+  void resume();
+
+  /// Shows another certificate, or none, from now on (a restart).
+  void set_certificate(certificate tls);
+  /// The authority of its certificates (PEM); made at first use.
+  const std::filesystem::path& ca_file();
+
+  /// Every request git was asked to answer so far, oldest first: `GET /town.git/info/refs?service=git-upload-pack`. One
+  /// that carried an Authorization header ends in ` +credentials`. Requests refused with 401 are not among them.
+  std::vector<std::string> requests() const;
+  /// What lighttpd and git wrote to their standard errors.
+  std::string log() const;
+
+  // -- one repository's manners ---------------------------------------------
+
+  /// Demands HTTP Basic with this user and token for the repository (lighttpd's mod_auth); a second call rotates the
+  /// token with no restart. A wrong token is answered after a second (lighttpd slows guessing down), a missing one at
+  /// once.
+  void demand_token(const std::string& name, const std::string& user, const std::string& token);
+  void demand_nothing(const std::string& name);
+
+  /// Answers every request for the repository with this, until `answer_normally`.
+  void answer_with(const std::string& name, const fixed_answer& answer);
+  void answer_normally(const std::string& name);
+
+  // -- repositories ---------------------------------------------------------
+
+  /// Makes the bare repository `<name>.git`, which may be pushed to. Returns the id of its first commit (empty: none).
+  std::string make_repository(const std::string& name, const repository_options& options = {});
+  std::filesystem::path repository_path(const std::string& name) const;
+
+  /// One more commit; see `commit_into`. Returns its id.
+  std::string commit(const std::string& name, const new_commit& commit) const;
+  /// The commit a branch names; empty when there is no such branch.
+  std::string tip(const std::string& name, const std::string& branch) const;
+  void delete_branch(const std::string& name, const std::string& branch) const;
+  /// Points the repository's HEAD at a branch, existing or not.
+  void set_default_branch(const std::string& name, const std::string& branch) const;
+
+private:
+  void write_configuration();
+  void restart();
+  std::filesystem::path certificate_file();
+  const private_ca& authority();
+
+  remote_options options_;
+  temp_dir dir_{"remote"};
+  std::vector<std::string> guarded_; ///< repositories that demand a token
+  std::optional<private_ca> authority_;
+  std::filesystem::path ca_file_;
+  int port_ = 0;
+  int reserved_ = -1; ///< bound to the port and never listening: keeps it ours while the server is down
+  pid_t pid_ = -1;
+};
+
+} // namespace townkeeper::test

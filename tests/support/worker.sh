@@ -1,0 +1,27 @@
+#!/bin/sh
+# A scripted agent: goes on from the step in its checkpoint; each step is a file, a commit, a push and a checkpoint.
+#
+#   worker.sh AGENT_ID WITNESS_DIR
+#
+# WITNESS_DIR outlives the container. Into AGENT_ID.journal go `start <dispatchId> <step it resumes from>` and, after each
+# step, `step <n> <commit>`. Works only while the file `go` is there, and ends with code 0 once `finish` is.
+set -u
+agent=$1 witness=$2
+journal=$witness/$agent.journal
+
+step=$(sed -n 's/.*"checkpoint": *{ *"step": *\([0-9]*\).*/\1/p' "$TOWNKEEPER_PRIME_FILE")
+step=${step:-0}
+echo "start ${GASTOWN_DISPATCH_ID:-none} $step" >>"$journal"
+
+while [ ! -e "$witness/finish" ]; do
+  if [ ! -e "$witness/go" ]; then
+    sleep 0.02
+    continue
+  fi
+  next=$((step + 1))
+  echo "step $next of $agent" >"progress-$agent.txt"
+  git add -A && git commit -q --allow-empty -m "step $next" && git push -q || { echo "git failed at step $next"; sleep 0.2; continue; }
+  gt_checkpoint "{\"step\":$next}" >/dev/null || { echo "gt_checkpoint failed at step $next"; sleep 0.2; continue; }
+  step=$next
+  echo "step $step $(git rev-parse HEAD)" >>"$journal"
+done
