@@ -1,4 +1,4 @@
-# The town on workerd: town/serve PORT STATE_DIR, or by hand (see README.md):
+# The town on workerd: town/serve PORT STATE_DIR, or by hand (docs/town.md):
 #   workerd serve town/town.capnp --socket-addr http=127.0.0.1:PORT --directory-path state=DIR
 using Workerd = import "/workerd/workerd.capnp";
 

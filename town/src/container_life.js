@@ -112,6 +112,8 @@ export function ready({ store, now }, { body }) {
     store.run("UPDATE rigs SET report = ? WHERE rig_id = ?", JSON.stringify(report), report.rigId);
   }
   for (const report of said.agents) applyReport(store, report, container.epoch, settled, now);
+  // Whatever kept their starts from working, the container has just shown that it moves on.
+  store.run("UPDATE agents SET due_at = ? WHERE status = 'stalled'", now);
   const pending = Number(store.one("SELECT COUNT(*) AS n FROM agents WHERE status = 'pending'")?.n);
   return { cleared, pending, desiredVersion: store.version() };
 }
@@ -134,7 +136,7 @@ function applyReport(store, report, epoch, settled, now) {
   // Restored on a branch the agent has left meanwhile: the report for the new one is still to come.
   if (status === "restoring" && report.branch === agent.branch) {
     store.set("agents", agent.agent_id, { status: "pending", attempts: 0, refusals: 0, due_at: now, last_error: null });
-  } else if (status === "stalled" || (status === "pending" && settled && agent.refusals > 0)) {
+  } else if (status === "pending" && settled && agent.refusals > 0) {
     store.set("agents", agent.agent_id, { due_at: now });
   }
 }

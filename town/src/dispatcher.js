@@ -134,6 +134,11 @@ export class Dispatcher {
     });
     // On disk before a byte goes out, whatever the runtime's output gate does.
     await this.storage.sync();
+    if (!this.#callable() || !this.#waiting(agent.agent_id, container.epoch, dispatchId)) {
+      // It began to drain, has a successor, or the agent is done meanwhile: nothing has gone out, and nothing may.
+      this.store.run("DELETE FROM dispatches WHERE id = ?", row.id);
+      return;
+    }
     const answer = await this.#call(agent, container, dispatchId);
     this.storage.transactionSync(() => {
       this.#conclude(row.id, answer.status, answer.error);
@@ -161,20 +166,36 @@ export class Dispatcher {
   #conclude(id, status, error) {
     const seq = Number(this.store.one("SELECT COALESCE(MAX(seq), 0) + 1 AS next FROM dispatches")?.next);
     this.store.set("dispatches", id, { seq, status, error });
-    this.store.run("DELETE FROM dispatches WHERE seq <= ?", seq - DISPATCH_ROWS);
+    // One that still runs stays, however old: without its row its end would not be believed (work.js).
+    this.store.run(
+      "DELETE FROM dispatches WHERE seq <= ? AND dispatch_id NOT IN (SELECT dispatch_id FROM agents WHERE dispatch_id IS NOT NULL)",
+      seq - DISPATCH_ROWS,
+    );
   }
 
   /**
-   * The table of the contract. Time has passed since the call: it counts only if the agent still waits for this very dispatch.
+   * The compare of every compare-and-set after an await.
+   * @param {string} agentId
+   * @param {number} epoch
+   * @param {string} dispatchId
+   * @returns {AgentRow | null} the agent, if it still waits for this very dispatch
+   */
+  #waiting(agentId, epoch, dispatchId) {
+    const agent = this.store.findAgent(agentId);
+    const same = agent?.dispatch_id === dispatchId && this.store.container()?.epoch === epoch;
+    return same && (agent.status === "pending" || agent.status === "stalled") ? agent : null;
+  }
+
+  /**
+   * The table of the contract.
    * @param {string} agentId
    * @param {number} epoch
    * @param {string} dispatchId
    * @param {StartAnswer} answer
    */
   #apply(agentId, epoch, dispatchId, { status, error, retryAfter_ms, timedOut }) {
-    const agent = this.store.findAgent(agentId);
-    if (!agent || agent.dispatch_id !== dispatchId || this.store.container()?.epoch !== epoch) return;
-    if (agent.status !== "pending" && agent.status !== "stalled") return;
+    const agent = this.#waiting(agentId, epoch, dispatchId);
+    if (!agent) return;
     const now = this.clock.now();
     if (status === 200 || status === 201) {
       this.store.set("agents", agentId, { status: "working", attempts: 0, refusals: 0, due_at: null, working_since: now, last_error: null });

@@ -141,10 +141,17 @@ export class Town extends DurableObject {
     const refusal = fence(route, current, epoch, call.scope, now);
     const late = LATE_HANDLERS[call.route];
     if (refusal && !late) throw refusal;
-    const body = parseBody(call.body, EXACT.has(call.route) ? parseExact : undefined);
-    /** @type {TownRequest} */
-    const request = { route: call.route, params: call.params, query: call.query, body, epoch, idempotencyKey: call.idempotencyKey };
-    const data = this.ctx.storage.transactionSync(() => (refusal ? late(town, request, refusal) : handler(town, request)));
+    /** @type {unknown} */
+    let data;
+    try {
+      const body = parseBody(call.body, EXACT.has(call.route) ? parseExact : undefined);
+      /** @type {TownRequest} */
+      const request = { route: call.route, params: call.params, query: call.query, body, epoch, idempotencyKey: call.idempotencyKey };
+      data = this.ctx.storage.transactionSync(() => (refusal ? late(town, request, refusal) : handler(town, request)));
+    } catch (e) {
+      // Whatever else is wrong with what an old container says: that it is fenced is what it must learn.
+      throw refusal && e instanceof TownError ? refusal : e;
+    }
     if (route.method !== "GET") this.dispatcher.arm();
     return data;
   }

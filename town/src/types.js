@@ -1,7 +1,7 @@
 // The shapes that travel between the modules. CONTRACT words are used as they stand on the wire; rows are as SQLite gives them.
 
 /**
- * What the deployment binds (README.md, "Bindings").
+ * What the deployment binds (docs/town.md, "Environment variables").
  * @typedef {object} Env
  * @property {DurableObjectNamespace<import("./town.js").Town>} TOWN
  * @property {string | null} [TOWN_SECRET]

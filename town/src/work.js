@@ -2,6 +2,7 @@
 import { iso } from "./clock.js";
 import { BACKOFF_MAX_MS } from "./limits.js";
 import { backoff } from "./backoff.js";
+import { RESTORED } from "./recovery.js";
 import { COMPLETED, DONE, STATUS } from "./shapes.js";
 import { HOLDS_WORK } from "./store.js";
 import { check } from "./validate.js";
@@ -36,19 +37,22 @@ export function completed({ store, now }, { params, body }) {
   const said = check(COMPLETED, body);
   const agent = store.agent(params);
   const answer = { completed: true };
-  if (store.container()?.evicted_at != null) return answer;
+  const container = store.container();
+  if (container !== null && (container.evicted_at !== null || container.drained_at !== null)) return answer;
   if (said.dispatchId !== undefined && !isFirstWordOf(store, agent, said.dispatchId, now)) return answer;
   // Also while the start is still being answered: a process may be over before the town has heard that it began.
   const begun = agent.status === "working" || (agent.dispatch_id !== null && HOLDS_WORK.includes(agent.status));
   if (!begun) return answer;
   const ran_ms = agent.working_since === null ? 0 : now - agent.working_since;
   const restarts = ran_ms > BACKOFF_MAX_MS ? 1 : agent.restarts + 1;
+  // Its worktree was found broken while it ran: it waits for the restore to heal, like any other that failed.
+  const whole = agent.report === null || agent.report_epoch !== container?.epoch || RESTORED.includes(JSON.parse(agent.report).outcome);
   store.set("agents", agent.agent_id, {
-    status: "pending",
+    status: whole ? "pending" : "restoring",
     dispatch_id: null,
     working_since: null,
     restarts,
-    due_at: now + backoff(restarts),
+    due_at: whole ? now + backoff(restarts) : null,
     completed: JSON.stringify({ ...said, at: iso(now) }),
   });
   return answer;
