@@ -29,19 +29,20 @@ struct data_finder : rapidjson::BaseReaderHandler<rapidjson::UTF8<>, data_finder
   std::size_t depth = 0;
   std::optional<std::size_t> begin, end;
 
-  bool Default() { return take_end(); }
+  bool Default() { return take_end(0); }
   bool Key(const char* text, rapidjson::SizeType length, bool) {
     if (depth == 2 && !begin && std::string_view(text, length) == "data") begin = stream.Tell();
     return true;
   }
   bool StartObject() { return ++depth <= max_json_depth; }
   bool StartArray() { return ++depth <= max_json_depth; }
-  bool EndObject(rapidjson::SizeType) { return --depth, take_end(); }
-  bool EndArray(rapidjson::SizeType) { return --depth, take_end(); }
+  bool EndObject(rapidjson::SizeType) { return --depth, take_end(1); }
+  bool EndArray(rapidjson::SizeType) { return --depth, take_end(1); }
 
 private:
-  bool take_end() {
-    if (depth == 2 && begin && !end) end = stream.Tell();
+  /// `unread`: the bracket that ends an object or array, which the iterative parser takes only after its event.
+  bool take_end(std::size_t unread) {
+    if (depth == 2 && begin && !end) end = stream.Tell() + unread;
     return true;
   }
 };

@@ -12,7 +12,6 @@
 #include "cli/actor_configs.hpp"
 #include "cli/agent_routes.hpp"
 #include "cli/control_routes.hpp"
-#include "cli/exit_code.hpp"
 #include "cli/terminator.hpp"
 #include "cli/version.hpp"
 #include "core/log.hpp"
@@ -117,7 +116,10 @@ result<void> daemon::prepare_disk() {
   if (!processes) return processes.error();
   processes_ = std::move(*processes);
   if (auto linked = link_commands(layout.commands(), facts_.executable); !linked) return linked;
-  return git::initialise_library({facts_.settings.git.ca_file.string()});
+  auto git = git::initialise_library({facts_.settings.git.ca_file.string()});
+  if (!git && git.error().code == error_code::tls_failed)
+    return error{error_code::invalid_config, "git.ca_file", to_string(git.error())};
+  return git;
 }
 
 void daemon::spawn() {

@@ -5,6 +5,7 @@
 #include "cli/actor_threads.hpp"
 #include "cli/agent_sockets.hpp"
 #include "cli/daemon_facts.hpp"
+#include "cli/exit_code.hpp"
 #include "cli/termination_signals.hpp"
 #include "cli/workspace.hpp"
 #include "http/server.hpp"
@@ -48,7 +49,7 @@ private:
   std::unique_ptr<http_town> town_;
   std::unique_ptr<actor_threads> actors_;
   bool control_file_written_ = false;
-  int exit_code_ = 0;
+  int exit_code_ = bug; ///< until it is known better
 };
 
 } // namespace townkeeper::cli

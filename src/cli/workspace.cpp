@@ -114,8 +114,9 @@ result<control_address> read_control_file(const std::filesystem::path& file) {
   };
   const auto text = read_small_file(file);
   if (!text) return none(text.error().message);
-  rapidjson::Document read;
-  if (parse_bounded(*text, read) || !read.IsObject()) return none("is no JSON object");
+  rapidjson::Document document;
+  if (parse_bounded(*text, document) || !document.IsObject()) return none("is no JSON object");
+  const auto& read = document; // clang: its other iterators compare ambiguously in C++20
   const auto pid = read.FindMember("pid");
   const auto url = read.FindMember("url");
   if (pid == read.MemberEnd() || !pid->value.IsInt() || url == read.MemberEnd() || !url->value.IsString())
