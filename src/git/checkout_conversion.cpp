@@ -128,7 +128,8 @@ result<checkout_conversion> checkout_conversion::open(object_store& objects, con
 checkout_conversion::actions checkout_conversion::actions_for(const std::string& path) {
   std::array<const char*, 6> names{"text", "crlf", "eol", "ident", "filter", "working-tree-encoding"};
   std::array<const char*, 6> values{};
-  git_attr_options options = GIT_ATTR_OPTIONS_INIT;
+  git_attr_options options{};
+  options.version = GIT_ATTR_OPTIONS_VERSION;
   options.flags = GIT_ATTR_CHECK_INCLUDE_COMMIT;
   options.attr_commit_id = commit_;
   actions a;

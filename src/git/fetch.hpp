@@ -28,8 +28,9 @@ struct advertisement {
 class fetch_session {
 public:
   /// Connects for `repo` (bare; may be empty) with the job's credentials, limits and policy. `may_be_thin` as in
-  /// `receive_packs`. Errors: `unauthorized`, `forbidden`, `not_found`, `rate_limited`, `unavailable`, `timed_out`,
-  /// `tls_failed`, `redirect_refused`, `unsupported` (SHA-256), `corrupt` (no git server answers there), `cancelled`.
+  /// `receive_packs`. A redirect is followed only to another path of the same server, or from http to https there.
+  /// Errors: `unauthorized`, `forbidden`, `not_found`, `rate_limited`, `unavailable`, `timed_out`, `tls_failed`,
+  /// `redirect_refused`, `unsupported` (SHA-256), `corrupt` (no git server answers there), `cancelled`.
   static result<std::unique_ptr<fetch_session>> open(const repository_job& job, repository_handle repo,
                                                      bool may_be_thin, const transfer_observer& observe);
 
@@ -45,7 +46,7 @@ public:
   ~fetch_session();
 
 private:
-  fetch_session(const repository_job& job, remote_address peer, repository_handle repo,
+  fetch_session(const repository_job& job, std::string url, remote_address peer, repository_handle repo,
                 const transfer_observer& observe);
 
   result<void> connect(bool may_be_thin);
@@ -53,6 +54,7 @@ private:
   error failure(int code) const;
 
   const repository_job& job_;
+  const std::string url_; ///< the job's, or where its server redirected to on the same host
   const transfer_observer& observe_;
   transfer_watch watch_;
   received_pack received_;

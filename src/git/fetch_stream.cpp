@@ -1,5 +1,6 @@
 #include "git/fetch_stream.hpp"
 
+#include <fmt/core.h>
 #include <git2.h>
 #include <git2/sys/errors.h>
 #include <git2/sys/stream.h>
@@ -53,10 +54,21 @@ int stream_connect(git_stream* stream) {
 
 ssize_t stream_read(git_stream* stream, void* into, size_t size) {
   auto& self = ours(stream);
-  const auto got = self.tls ? self.tls->read(into, size) : self.socket.read(into, size);
-  if (got < 0) return failed(self.socket.watch());
-  if (got > 0) self.socket.watch().response().feed({static_cast<const char*>(into), static_cast<std::size_t>(got)});
-  return got;
+  auto& watch = self.socket.watch();
+  auto& head = watch.response();
+  for (;;) {
+    const auto got = self.tls ? self.tls->read(into, size) : self.socket.read(into, size);
+    if (got < 0) return failed(watch);
+    watch.arrived({static_cast<const char*>(into), static_cast<std::size_t>(got)});
+    // libgit2 1.8 would follow a redirect to any port of the same host, and crashes on one without a query: it gets to
+    // see none. Where one may be followed, `fetch_session::open` does it.
+    if (!head.is_redirect()) return got;
+    if (got > 0 && !head.is_complete()) continue;
+    watch.fail(error_code::redirect_refused,
+               fmt::format("the remote redirects ({}) to {}; if the repository moved, set its new URL", head.status(),
+                           head.location().empty() ? "nowhere" : head.location()));
+    return failed(watch);
+  }
 }
 
 ssize_t stream_write(git_stream* stream, const char* from, size_t size, int) {
@@ -93,11 +105,8 @@ int open_stream(git_stream** out, const char* host, const char* port, bool with_
   const auto name = bare_host(host);
   const bool same_port = std::to_string(peer.port) == port;
   const bool peer_tls = peer.kind == remote_address::scheme::https;
-  // The one move allowed is from plain http to https on the same host.
-  if (name != peer.host || (peer_tls ? !with_tls || !same_port : !with_tls && !same_port)) {
-    watch->fail(error_code::redirect_refused,
-                "the remote redirects to " + name + ":" + port +
-                    "; if that is where the repository lives now, set it as the rig's URL");
+  if (name != peer.host || !same_port || peer_tls != with_tls) {
+    watch->fail(error_code::redirect_refused, "libgit2 would connect to " + name + ":" + port + " instead");
     return failed(*watch);
   }
   *out = new network_stream(*watch, name, port, with_tls);

@@ -38,35 +38,48 @@ double seconds(transfer_watch::clock::duration time) {
 void response_head::expect() noexcept {
   reading_ = true;
   raw_.clear();
+  status_ = 0;
 }
 
 void response_head::feed(std::string_view bytes) {
   if (!reading_) return;
   raw_.append(bytes.substr(0, max_head_bytes - raw_.size()));
-  if (raw_.find("\r\n\r\n") == std::string::npos && raw_.size() < max_head_bytes) return;
+  if (status_ == 0) parse_status();
+  // libgit2's parser takes bare line feeds too (RFC 9112 section 2.2).
+  const bool ended = raw_.find("\n\r\n") != std::string::npos || raw_.find("\n\n") != std::string::npos;
+  if (!ended && raw_.size() < max_head_bytes) return;
   reading_ = false;
-  parse();
+  parse_fields();
 }
 
-void response_head::parse() {
-  status_ = 0;
+void response_head::parse_status() {
+  const auto line = std::string_view(raw_).substr(0, raw_.find('\n'));
+  if (line.size() == raw_.size() || !line.starts_with("HTTP/")) return;
+  const auto code = line.substr(std::min(line.find(' '), line.size() - 1) + 1);
+  std::from_chars(code.data(), code.data() + code.size(), status_);
+}
+
+void response_head::parse_fields() {
   retry_after_.clear();
   location_.clear();
   std::string_view rest = raw_;
-  rest = rest.substr(0, rest.find("\r\n\r\n"));
-  auto line = rest.substr(0, rest.find('\n'));
-  if (!line.starts_with("HTTP/")) return;
-  const auto code = line.substr(std::min(line.find(' '), line.size() - 1) + 1);
-  std::from_chars(code.data(), code.data() + code.size(), status_);
-  while (line.size() < rest.size()) {
-    rest.remove_prefix(line.size() + 1);
-    line = rest.substr(0, rest.find('\n'));
+  while (!rest.empty()) {
+    const auto line = rest.substr(0, rest.find('\n'));
+    rest.remove_prefix(std::min(line.size() + 1, rest.size()));
+    if (trimmed(line).empty()) return;
     const auto colon = line.find(':');
     if (colon == std::string_view::npos) continue;
     const auto value = trimmed(line.substr(colon + 1));
     if (equals_ignoring_case(line.substr(0, colon), "Retry-After")) retry_after_ = std::string(value);
     if (equals_ignoring_case(line.substr(0, colon), "Location")) location_ = std::string(value);
   }
+}
+
+void text_finder::feed(std::string_view bytes) {
+  if (found_) return;
+  tail_.append(bytes);
+  found_ = tail_.find(text_) != std::string::npos;
+  tail_.erase(0, tail_.size() - std::min(tail_.size(), text_.size() - 1));
 }
 
 transfer_watch::transfer_watch(const repository_job& job, remote_address peer)
@@ -135,6 +148,14 @@ void transfer_watch::waited(clock::duration time) {
                                             window_bytes_, seconds(window_waited_), min_rate_));
   window_waited_ = {};
   window_bytes_ = 0;
+}
+
+void transfer_watch::arrived(std::string_view bytes) {
+  response_.feed(bytes);
+  if (pack_is_flowing()) return;
+  shallow_line_.feed(bytes);
+  pack_start_.feed(bytes);
+  if (pack_start_.found()) pack_flows();
 }
 
 void transfer_watch::moved(std::int64_t bytes) noexcept {

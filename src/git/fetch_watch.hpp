@@ -20,17 +20,34 @@ public:
   void expect() noexcept;
   void feed(std::string_view bytes);
 
-  int status() const noexcept { return status_; } ///< 0: none seen
+  int status() const noexcept { return status_; } ///< known from the first line on; 0: none seen
+  bool is_redirect() const noexcept { return status_ >= 300 && status_ < 400; }
+  bool is_complete() const noexcept { return !reading_; } ///< all of it has been seen, or as much as is looked at
   const std::string& retry_after() const noexcept { return retry_after_; }
   const std::string& location() const noexcept { return location_; }
 
 private:
-  void parse();
+  void parse_status();
+  void parse_fields();
 
   bool reading_ = false;
   std::string raw_;
   int status_ = 0;
   std::string retry_after_, location_;
+};
+
+/// Looks for one text in bytes that pass in pieces.
+class text_finder {
+public:
+  explicit text_finder(std::string_view text)
+      : text_(text) {}
+  void feed(std::string_view bytes);
+  bool found() const noexcept { return found_; }
+
+private:
+  std::string text_;
+  std::string tail_; ///< of what has passed, shorter than the text
+  bool found_ = false;
 };
 
 /// Watches one transfer on one thread: decides when it must end (cancelled, total deadline, stall) and keeps the first
@@ -70,10 +87,17 @@ public:
   bool wait_until(int fd, short events, clock::time_point deadline, std::string_view what);
   void moved(std::int64_t bytes) noexcept;
   void pack_flows() noexcept { min_rate_ = min_bytes_per_second_in_pack; }
+  bool pack_is_flowing() const noexcept { return min_rate_ == min_bytes_per_second_in_pack; }
 
   const remote_address& peer() const noexcept { return peer_; }
   const repository_job& job() const noexcept { return job_; }
   response_head& response() noexcept { return response_; }
+
+  /// What came from the peer, before libgit2 sees it.
+  void arrived(std::string_view bytes);
+  /// True when the advertisement says that the remote lacks a part of its history (gitprotocol-pack(5),
+  /// "advertised-refs"); libgit2 1.8 knows no such line.
+  bool remote_is_shallow() const noexcept { return shallow_line_.found(); }
 
 private:
   void waited(clock::duration time);
@@ -83,6 +107,10 @@ private:
   clock::time_point deadline_;
   std::optional<error> failure_;
   response_head response_;
+  text_finder shallow_line_{"0035shallow "};
+  /// A pack of version 2 (gitformat-pack(5)). libgit2 hands its first bytes on only when a whole side-band packet of up
+  /// to 64 KiB has come, which takes a dripping remote minutes.
+  text_finder pack_start_{std::string_view("PACK\0\0\0\x02", 8)};
   std::int64_t min_rate_ = min_bytes_per_second_before_pack;
   clock::duration silent_{};        ///< waited since the last byte
   clock::duration window_waited_{}; ///< waited in this stretch

@@ -12,7 +12,7 @@ namespace {
 
 error_code code_of_class(int error_class, std::string_view text) noexcept {
   const auto says = [text](std::string_view part) { return text.find(part) != std::string_view::npos; };
-  if (says("unsupported extension") || says("unsupported repository version") || says("unknown object format"))
+  if (says("unsupported extension") || says("unsupported repository version") || says("object format"))
     return error_code::unsupported;
   switch (error_class) {
   case GIT_ERROR_OS:

@@ -3,9 +3,12 @@
 #include <fmt/core.h>
 #include <sys/stat.h>
 
+#include <algorithm>
+#include <cerrno>
 #include <mutex>
 #include <set>
 
+#include "git/directory_stack.hpp"
 #include "git/git_error.hpp"
 #include "git/handle.hpp"
 #include "git/lock_file.hpp"
@@ -35,10 +38,64 @@ bool commit_exists(git_repository* repository, const git_oid& id) {
 }
 
 int write_ref(git_repository* repository, const std::string& name, const git_oid& to,
-              const std::optional<git_oid>& from, const std::string& message) {
+              const std::optional<git_oid>& from) {
   reference_handle ref;
-  if (from) return git_reference_create_matching(out(ref), repository, name.c_str(), &to, 1, &*from, message.c_str());
-  return git_reference_create(out(ref), repository, name.c_str(), &to, 0, message.c_str());
+  if (from) return git_reference_create_matching(out(ref), repository, name.c_str(), &to, 1, &*from, nullptr);
+  return git_reference_create(out(ref), repository, name.c_str(), &to, 0, nullptr);
+}
+
+/// The names of local branches that cannot be beside `branch`: `a` and `a/b` would be one path.
+result<std::vector<std::string>> branches_in_the_way(git_repository* repository, const std::string& branch) {
+  std::vector<std::string> names;
+  git_reference_iterator* raw = nullptr;
+  if (const auto rc = git_reference_iterator_glob_new(&raw, repository, "refs/heads/*"); rc != 0)
+    return last_error(rc, branch);
+  const std::unique_ptr<git_reference_iterator, free_with<git_reference_iterator_free>> iterator(raw);
+  const char* ref = nullptr;
+  while (git_reference_next_name(&ref, iterator.get()) == 0) {
+    std::string other(std::string_view(ref).substr(ref_of({}).size()));
+    if (branch.starts_with(other + '/') || other.starts_with(branch + '/')) names.push_back(std::move(other));
+  }
+  return names;
+}
+
+/// Removes local branches that cannot be beside `branch`, each if no worktree is on it and the remote has its commits.
+result<void> make_room(const worktree_place& place, git_repository* repository, const std::string& branch) {
+  auto names = branches_in_the_way(repository, branch);
+  if (!names) return names.error();
+  for (const auto& other : *names) {
+    const auto state = read_branch(repository, other);
+    if (!state) return state.error();
+    auto saved = state->tip ? is_on_remote(repository, *state->tip) : result<bool>(false);
+    if (!saved) return saved.error();
+    if (!*saved || occupant_of(place, other))
+      return error{
+          error_code::conflict, branch,
+          fmt::format("the local branch {} is in its way and is in use or not on the remote; rename one of them",
+                      other)};
+    if (const auto rc = git_reference_remove(repository, ref_of(other).c_str()); rc != 0) return last_error(rc, other);
+  }
+  return {};
+}
+
+result<void> remove_loose_ref(const worktree_place& place, const std::string& name) {
+  directory_stack directories(place.repository_dir.get());
+  auto directory = directories.enter(parent_of(name), directory_stack::on_missing::fail);
+  if (!directory) return directory.error().code == error_code::not_found ? result<void>() : directory.error();
+  if (::unlinkat(*directory, leaf_of(name), 0) != 0 && errno != ENOENT)
+    return disk_error(errno, name, "cannot be removed");
+  return {};
+}
+
+/// libgit2 writes no reflog in a bare repository, where git in a worktree of it does. A note for people: that it cannot
+/// be written fails nothing.
+void append_reflog(git_repository* repository, const std::string& name, const git_oid& to, const std::string& message) {
+  git_reflog* raw = nullptr;
+  if (git_reflog_read(&raw, repository, name.c_str()) != 0) return;
+  const std::unique_ptr<git_reflog, free_with<git_reflog_free>> log(raw);
+  signature_handle who;
+  if (git_signature_now(out(who), reflog_name, reflog_email) != 0) return;
+  if (git_reflog_append(log.get(), &to, who.get(), message.c_str()) == 0) git_reflog_write(log.get());
 }
 
 } // namespace
@@ -91,20 +148,30 @@ result<branch_state> read_branch(git_repository* repository, const std::string& 
 result<void> set_branch(const worktree_place& place, git_repository* repository, const std::string& branch,
                         const git_oid& to, const std::optional<git_oid>& from, const std::string& message) {
   const auto name = ref_of(branch);
-  if (const auto rc = git_repository_set_ident(repository, reflog_name, reflog_email); rc != 0)
-    return last_error(rc, name);
-  // A bare repository keeps no reflog unless the file is there.
-  if (const auto rc = git_reference_ensure_log(repository, name.c_str()); rc != 0) return last_error(rc, name);
-  auto rc = write_ref(repository, name, to, from, message);
+  auto rc = write_ref(repository, name, to, from);
   if (rc == GIT_ELOCKED) {
     const auto lock = place.repository / (name + ".lock");
     if (auto freed = remove_dead_lock(lock, place.worktree); !freed) return freed.error();
-    rc = write_ref(repository, name, to, from, message);
+    rc = write_ref(repository, name, to, from);
+  }
+  if (rc != 0 && rc != GIT_EMODIFIED && !from) {
+    const auto now = read_branch(repository, branch);
+    if (!now) return now.error();
+    if (now->note) {
+      // It says nothing that could be lost, and libgit2 replaces no file it cannot read.
+      if (auto done = remove_loose_ref(place, name); !done) return done;
+      reference_handle ref;
+      rc = git_reference_create(out(ref), repository, name.c_str(), &to, 1, nullptr);
+    } else if (!now->tip) {
+      if (auto done = make_room(place, repository, branch); !done) return done;
+      rc = write_ref(repository, name, to, from);
+    }
   }
   if (rc == GIT_EMODIFIED || (rc == GIT_EEXISTS && !from))
     return error{error_code::conflict, branch,
                  "the local branch moved while the worktree was being restored; it is tried again"};
   if (rc != 0) return last_error(rc, branch);
+  append_reflog(repository, name, to, message);
   return {};
 }
 
@@ -143,6 +210,16 @@ result<std::vector<git_oid>> remote_tips(git_repository* repository) {
       tips.push_back(*git_object_id(commit.get()));
   }
   return tips;
+}
+
+result<bool> is_on_remote(git_repository* repository, const git_oid& commit) {
+  auto tips = remote_tips(repository);
+  if (!tips) return tips.error();
+  if (std::any_of(tips->begin(), tips->end(), [&](const git_oid& tip) { return same(tip, commit); })) return true;
+  if (tips->empty()) return false;
+  const auto rc = git_graph_reachable_from_any(repository, &commit, tips->data(), tips->size());
+  if (rc < 0) return last_error(rc, to_hex(commit));
+  return rc == 1;
 }
 
 } // namespace townkeeper::git

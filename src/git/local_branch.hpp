@@ -47,8 +47,9 @@ struct branch_state {
 result<branch_state> read_branch(git_repository* repository, const std::string& branch);
 
 /// Makes refs/heads/<branch> name `to`, with a reflog line, if it still names `from` (nothing: if it does not exist, or
-/// is unreadable). A `.lock` of a dead owner is removed first. Errors: `conflict` when it moved meanwhile or a living
-/// process holds its lock.
+/// is unreadable). A `.lock` of a dead owner is removed first, and so is a local branch whose name cannot be beside it
+/// (`a` and `a/b`) when nobody is on it and the remote has its commits. Errors: `conflict` when the branch moved
+/// meanwhile, a living process holds its lock or another branch must stay in its way.
 result<void> set_branch(const worktree_place& place, git_repository* repository, const std::string& branch,
                         const git_oid& to, const std::optional<git_oid>& from, const std::string& message);
 
@@ -61,5 +62,8 @@ result<bool> is_reachable(git_repository* repository, const git_oid& ancestor, c
 
 /// The tips of all refs/remotes/origin/*.
 result<std::vector<git_oid>> remote_tips(git_repository* repository);
+
+/// True when some branch of the remote, as last seen, holds the commit.
+result<bool> is_on_remote(git_repository* repository, const git_oid& commit);
 
 } // namespace townkeeper::git

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 
 #include "git/local_branch.hpp"
@@ -88,17 +89,26 @@ std::string reflog_line(const std::string& from, const std::string& to, std::str
 }
 
 result<void> write_registration(int staging, const worktree_place& place, const std::string& branch,
-                                const std::string& commit, std::string_view index) {
+                                const std::string& commit, const std::optional<std::string>& index) {
   if (auto done = create_file(staging, "commondir", commondir_content); !done) return done;
   if (auto done = create_file(staging, "gitdir", gitdir_content(place)); !done) return done;
   if (auto done = create_file(staging, "HEAD", head_content(branch)); !done) return done;
-  if (auto done = create_file(staging, "index", index); !done) return done;
+  if (index)
+    if (auto done = create_file(staging, "index", *index); !done) return done;
   if (auto done = create_file(staging, "locked", lock_reason(place)); !done) return done;
   if (commit.empty()) return {};
   if (::mkdirat(staging, "logs", 0777) != 0) return disk_error(errno, "logs", "cannot be created");
   auto logs = open_directory(staging, "logs", "logs");
   if (!logs) return logs.error();
   return create_file(logs->get(), "HEAD", reflog_line(null_oid_hex, commit, "townkeeper: restored at " + branch));
+}
+
+void note_in_reflog(int registration, const std::string& line) {
+  if (::mkdirat(registration, "logs", 0777) != 0 && errno != EEXIST) return;
+  auto logs = open_directory(registration, "logs", "logs");
+  if (!logs) return;
+  const descriptor fd(::openat(logs->get(), "HEAD", O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0666));
+  if (fd) static_cast<void>(write_all(fd.get(), line));
 }
 
 } // namespace townkeeper::git

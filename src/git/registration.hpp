@@ -42,9 +42,12 @@ inline constexpr std::string_view commondir_content = "../..\n";
 std::string reflog_line(const std::string& from, const std::string& to, std::string_view message);
 inline constexpr const char* null_oid_hex = "0000000000000000000000000000000000000000";
 
-/// Makes a complete registration in the empty directory `staging`, HEAD on `branch`. `commit` empty: the branch is
-/// unborn, and no reflog is written.
+/// Makes a registration in the empty directory `staging`, HEAD on `branch`. `commit` empty: the branch is unborn, and
+/// no reflog is written. `index` nothing: the caller builds it from the files that are there.
 result<void> write_registration(int staging, const worktree_place& place, const std::string& branch,
-                                const std::string& commit, std::string_view index);
+                                const std::string& commit, const std::optional<std::string>& index);
+
+/// Adds a line to HEAD's reflog of a registration. It is a note for people: that it cannot be written fails nothing.
+void note_in_reflog(int registration, const std::string& line);
 
 } // namespace townkeeper::git

@@ -9,7 +9,10 @@
 #include "git/fetch.hpp"
 #include "git/git_error.hpp"
 #include "git/jobs.hpp"
+#include "git/repository_history.hpp"
 #include "git/repository_layout.hpp"
+#include "git/repository_mend.hpp"
+#include "git/repository_packs.hpp"
 #include "git/repository_refs.hpp"
 
 namespace townkeeper::git {
@@ -25,14 +28,22 @@ class restoration {
 public:
   restoration(const repository_job& job, const transfer_observer& observe)
       : job_(job)
-      , observe_(observe) {}
+      , observe_(observe)
+      , is_cancelled_([flag = job.cancel] { return flag && flag->load(std::memory_order_relaxed); }) {}
 
   result<repository_restored> run();
 
 private:
   result<void> take_wanted();
+  result<void> bring_up(const fs::path& path);
   result<void> clone();
-  result<void> refresh();
+  result<void> clone_again();
+  result<bool> refresh();
+  result<bool> check_disk();
+  result<advertisement> fetch_missing(repository_handle& repo);
+  result<advertisement> fetch_all(const fs::path& fresh);
+  result<void> refill(advertisement& remote, repository_handle& repo);
+  result<void> set_refs(git_repository* repo, const advertisement& remote);
 
   result<std::unique_ptr<fetch_session>> connect(const fs::path& repository, bool has_objects);
   void read_tips(const advertisement& remote);
@@ -40,6 +51,7 @@ private:
 
   const repository_job& job_;
   const transfer_observer& observe_;
+  const std::function<bool()> is_cancelled_;
   std::vector<std::string> wanted_; ///< the default branch first; valid and distinct
   repository_restored done_;
 };
@@ -55,8 +67,7 @@ result<repository_restored> restoration::run() {
     const auto path = repository_path(job_.directory, job_.url);
     if (!path) return path.error();
     done_.repository = *path;
-    std::error_code ignored;
-    const auto outcome = fs::exists(*path, ignored) ? refresh() : clone();
+    const auto outcome = bring_up(*path);
     if (outcome) return std::move(done_);
     if (outcome.error().code != error_code::conflict) return outcome.error();
     if (round == max_rounds)
@@ -103,20 +114,32 @@ result<void> restoration::bring(fetch_session& session, std::vector<std::string>
   return outcome;
 }
 
+result<void> restoration::bring_up(const fs::path& path) {
+  std::error_code ignored;
+  if (!fs::exists(path, ignored)) return clone();
+  const auto usable = refresh();
+  if (!usable) return usable.error();
+  return *usable ? result<void>{} : clone_again();
+}
+
+/// Into the empty repository `fresh`, all that is wanted.
+result<advertisement> restoration::fetch_all(const fs::path& fresh) {
+  if (const auto made = make_skeleton(fresh, job_.url, job_.default_branch, wanted_); !made) return made.error();
+  auto session = connect(fresh, false);
+  if (!session) return session.error();
+  std::vector<std::string> refs;
+  for (const auto& [branch, id] : done_.tips)
+    refs.push_back(local_prefix + branch);
+  if (const auto brought = bring(**session, std::move(refs)); !brought) return brought.error();
+  for (const auto& [branch, id] : done_.tips)
+    if (!commit_is_readable((*session)->repository(), id))
+      return error{error_code::corrupt, job_.rig_id, "the pack that came lacks the commit of branch " + branch};
+  return (*session)->remote();
+}
+
 result<void> restoration::clone() {
   temporary_directory building(job_.directory / temporary_name(".new"));
-  if (const auto made = make_skeleton(building.path(), job_.url, job_.default_branch, wanted_); !made) return made;
-  {
-    auto session = connect(building.path(), false);
-    if (!session) return session.error();
-    std::vector<std::string> refs;
-    for (const auto& [branch, id] : done_.tips)
-      refs.push_back(local_prefix + branch);
-    if (const auto brought = bring(**session, std::move(refs)); !brought) return brought;
-    for (const auto& [branch, id] : done_.tips)
-      if (!commit_is_readable((*session)->repository(), id))
-        return error{error_code::corrupt, job_.rig_id, "the pack that came lacks the commit of branch " + branch};
-  }
+  if (const auto fetched = fetch_all(building.path()); !fetched) return fetched.error();
   if (const auto written = write_first_refs(building.path(), done_.tips, job_.default_branch); !written) return written;
   const auto published = publish(building.path(), done_.repository);
   if (!published) return published.error();
@@ -125,17 +148,86 @@ result<void> restoration::clone() {
   return {};
 }
 
-result<void> restoration::refresh() {
-  auto opened = connect(done_.repository, true);
-  if (!opened) return opened.error();
-  auto& session = **opened;
-  auto* repo = session.repository();
-  const auto previous_tip = target_of(repo, tracking_prefix + job_.default_branch);
-  std::vector<std::string> missing;
+/// A repository beyond mending makes room for a new one, which takes over what git knows of the worktrees.
+result<void> restoration::clone_again() {
+  const auto kept = set_repository_aside(done_.repository);
+  if (!kept) return kept.error();
+  done_.healed.push_back("repository beyond mending cloned afresh; the old one is " + kept->string());
+  if (const auto cloned = clone(); !cloned) return cloned;
+  std::error_code failure;
+  fs::rename(*kept / "worktrees", done_.repository / "worktrees", failure);
+  if (failure && failure != std::errc::no_such_file_or_directory && failure != std::errc::not_a_directory)
+    return disk_error(*kept / "worktrees", "cannot be taken over", failure.value());
+  return {};
+}
+
+/// False: what the disk has is beyond mending.
+result<bool> restoration::check_disk() {
+  if (observe_) observe_({});
+  const repository_frame frame{job_.rig_id, job_.url, job_.default_branch, wanted_};
+  const auto mended = mend_repository(done_.repository, frame, done_.healed);
+  if (!mended && mended.error().code == error_code::corrupt) {
+    done_.healed.push_back(mended.error().object + ": " + mended.error().message);
+    return false;
+  }
+  if (!mended) return mended.error();
+  if (const auto checked = check_packs(done_.repository, is_cancelled_, done_.healed); !checked) return checked.error();
+  return true;
+}
+
+/// One round trip, and a pack where the remote has something new. When the disk lacks objects it should have, nothing
+/// it says of itself can be trusted in a negotiation: then everything is fetched as if it were empty.
+result<advertisement> restoration::fetch_missing(repository_handle& repo) {
+  auto whole = has_whole_history(repo.get(), tracking_prefix, is_cancelled_);
+  if (!whole) return whole.error();
+  advertisement remote;
+  if (*whole) {
+    auto session = connect(done_.repository, true);
+    if (!session) return session.error();
+    remote = (*session)->remote();
+    std::vector<std::string> missing;
+    for (const auto& [branch, id] : done_.tips)
+      if (target_of(repo.get(), tracking_prefix + branch) != id) missing.push_back(local_prefix + branch);
+    if (missing.empty()) return remote;
+    whole = has_whole_history(repo.get(), "refs/", is_cancelled_);
+    if (!whole) return whole.error();
+    if (*whole) {
+      if (const auto brought = bring(**session, std::move(missing)); !brought) return brought.error();
+      return remote;
+    }
+  }
+  if (const auto filled = refill(remote, repo); !filled) return filled.error();
+  return remote;
+}
+
+result<void> restoration::refill(advertisement& remote, repository_handle& repo) {
+  temporary_directory building(job_.directory / temporary_name(".new"));
+  auto fetched = fetch_all(building.path());
+  if (!fetched) return fetched.error();
+  remote = std::move(*fetched);
+  if (const auto adopted = adopt_packs(building.path(), done_.repository); !adopted) return adopted;
+  done_.healed.push_back("objects were missing: fetched again");
+  if (const int code = git_repository_open_bare(out(repo), done_.repository.c_str()); code < 0)
+    return last_error(code, done_.repository.string());
+  return {};
+}
+
+/// False: what the disk has is beyond mending.
+result<bool> restoration::refresh() {
+  if (const auto usable = check_disk(); !usable || !*usable) return usable;
+  repository_handle repo;
+  if (git_repository_open_bare(out(repo), done_.repository.c_str()) < 0) return false;
+  const auto remote = fetch_missing(repo);
+  if (!remote) return remote.error();
   for (const auto& [branch, id] : done_.tips)
-    if (target_of(repo, tracking_prefix + branch) != id) missing.push_back(local_prefix + branch);
-  if (const auto pruned = prune_tracking_refs(repo, session.remote()); !pruned) return pruned.error();
-  if (const auto brought = bring(session, std::move(missing)); !brought) return brought;
+    if (!commit_is_readable(repo.get(), id)) return false;
+  if (const auto set = set_refs(repo.get(), *remote); !set) return set.error();
+  return true;
+}
+
+result<void> restoration::set_refs(git_repository* repo, const advertisement& remote) {
+  const auto previous_tip = target_of(repo, tracking_prefix + job_.default_branch);
+  if (const auto pruned = prune_tracking_refs(repo, remote); !pruned) return pruned.error();
   if (const auto updated = update_tracking_refs(repo, done_.tips); !updated) return updated.error();
   if (const auto tip = done_.tips.find(job_.default_branch); tip != done_.tips.end())
     if (const auto placed = place_default_branch(repo, tip->first, tip->second, previous_tip); !placed)

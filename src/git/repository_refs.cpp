@@ -49,6 +49,20 @@ bool is_checked_out(git_repository* repo, const std::string& ref) {
   return false;
 }
 
+/// Removes the local branch that stands where `ref` needs a directory, or below it, unless it is somebody's. False: it
+/// is.
+result<bool> make_room(git_repository* repo, const std::string& ref, std::initializer_list<std::string> holders) {
+  auto names = list_refs(repo, local_prefix);
+  if (!names) return names.error();
+  std::erase_if(*names,
+                [&](const std::string& name) { return !ref.starts_with(name + "/") && !name.starts_with(ref + "/"); });
+  for (const auto& name : *names)
+    if (is_checked_out(repo, name) || !is_contained(repo, target_of(repo, name), holders)) return false;
+  for (const auto& name : *names)
+    if (const int code = git_reference_remove(repo, name.c_str()); code < 0) return last_error(code, name);
+  return true;
+}
+
 } // namespace
 
 std::string target_of(git_repository* repo, const std::string& ref) {
@@ -117,6 +131,11 @@ result<bool> place_default_branch(git_repository* repo, const std::string& branc
   bool changed = false;
   const auto ref = local_prefix + branch;
   const auto now = target_of(repo, ref);
+  if (now.empty()) {
+    const auto room = make_room(repo, ref, {tip, previous_tip});
+    if (!room) return room.error();
+    if (!*room) return false;
+  }
   const bool may_move = now.empty() || (!is_checked_out(repo, ref) && is_contained(repo, now, {tip, previous_tip}));
   if (now != tip && may_move) {
     if (const auto set = set_ref(repo, ref, tip); !set) return set.error();

@@ -39,8 +39,8 @@ result<int> update_tracking_refs(git_repository* repo, const branch_tips& tips);
 
 /// Brings `refs/heads/<branch>` and HEAD of the bare repository to where they belong: made at `tip` when the branch is
 /// missing; moved to `tip` when no worktree has it checked out and it holds no commit that neither `tip` nor
-/// `previous_tip` (the tracking ref before this restore; may be empty) has. Otherwise left alone. Returns whether
-/// anything changed.
+/// `previous_tip` (the tracking ref before this restore; may be empty) has. Otherwise left alone. A branch in its way
+/// (`main` where `main/v2` is to be) goes by the same rule. Returns whether anything changed.
 result<bool> place_default_branch(git_repository* repo, const std::string& branch, const std::string& tip,
                                   const std::string& previous_tip);
 

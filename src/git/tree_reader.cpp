@@ -5,7 +5,9 @@
 #include <algorithm>
 #include <cstring>
 #include <string_view>
+#include <unordered_map>
 
+#include "git/object_id.hpp"
 #include "git/path_rules.hpp"
 
 namespace townkeeper::git {
@@ -63,11 +65,31 @@ public:
       , cancel_(cancel) {}
 
   result<manifest> run(const git_oid& root) {
+    if (count_paths(root, 0) > max_tree_paths)
+      return error{error_code::too_large, to_hex(root),
+                   fmt::format("the commit holds more than {} paths", max_tree_paths)};
     if (auto done = descend(root, {}); !done) return done.error();
     return std::move(out_);
   }
 
 private:
+  /// How many files and directories lie below a tree, each distinct tree looked at once: a tree that names itself a
+  /// billion times over is refused before a path of it is remembered. What is wrong with a tree counts for nothing here
+  /// and is found by `descend`, which can name it.
+  std::size_t count_paths(const git_oid& id, std::size_t depth) {
+    if (depth > max_path_length / 2 || is_cancelled(cancel_)) return 0;
+    const std::string key(reinterpret_cast<const char*>(id.id), GIT_OID_SHA1_SIZE);
+    if (const auto known = counts_.find(key); known != counts_.end()) return known->second;
+    std::size_t count = 0;
+    if (auto object = objects_.read(id, GIT_OBJECT_TREE)) {
+      if (auto entries = parse((*object)->bytes))
+        for (const auto& e : *entries)
+          count = std::min(count + 1 + (e.is_directory() ? count_paths(e.id, depth + 1) : 0), max_tree_paths + 1);
+    }
+    counts_.emplace(key, count);
+    return count;
+  }
+
   error malformed(std::string_view why) const {
     return {error_code::corrupt, path_.empty() ? "tree" : printable(path_),
             fmt::format("the directory's tree object {}; git fsck on the remote names it", why)};
@@ -144,9 +166,6 @@ private:
         out_.trees[parent].exact = out_.trees[parent].exact && out_.trees[child].exact;
       }
     } else {
-      if (out_.entries.size() >= max_tree_paths)
-        return error{error_code::too_large, printable(path_),
-                     fmt::format("the commit holds more than {} paths", max_tree_paths)};
       if (mode != e.raw_mode) out_.trees[parent].exact = false;
       if (e.name == ".gitattributes" && mode != mode_submodule) out_.has_attributes_file = true;
       out_.entries.push_back({path_, e.id, mode});
@@ -159,6 +178,7 @@ private:
   const cancel_flag& cancel_;
   manifest out_;
   std::string path_;
+  std::unordered_map<std::string, std::size_t> counts_; ///< tree → paths below it
 };
 
 } // namespace

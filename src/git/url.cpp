@@ -125,6 +125,11 @@ bool is_loopback_host(const std::string& host) noexcept {
   return address.v6 && IN6_IS_ADDR_LOOPBACK(&*address.v6);
 }
 
+bool may_carry_credentials(const remote_address& address) noexcept {
+  return address.kind == remote_address::scheme::https ||
+         (address.kind == remote_address::scheme::http && is_loopback_host(address.host));
+}
+
 bool is_refused_address(const sockaddr& address) noexcept {
   if (address.sa_family == AF_INET) {
     sockaddr_in v4{};

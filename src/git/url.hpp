@@ -26,6 +26,9 @@ result<remote_address> parse_url(const std::string& url);
 /// True for `localhost`, 127.0.0.0/8 and ::1 (RFC 6761 section 6.3, RFC 5735, RFC 4291), by name or literal.
 bool is_loopback_host(const std::string& host) noexcept;
 
+/// True where credentials may be sent: over https, or over http to loopback.
+bool may_carry_credentials(const remote_address& address) noexcept;
+
 /// True where no git remote can be: unspecified, link-local (cloud metadata services live there), multicast and
 /// broadcast addresses, also as IPv4-mapped IPv6. Asked of every resolved address before a socket is opened.
 bool is_refused_address(const sockaddr& address) noexcept;

@@ -1,15 +1,23 @@
-#include "git/checkout_conversion.hpp"
 #include "git/git_error.hpp"
 #include "git/handle.hpp"
 #include "git/jobs.hpp"
 #include "git/local_branch.hpp"
 #include "git/worktree_creation.hpp"
 #include "git/worktree_place.hpp"
+#include "git/worktree_repair.hpp"
 #include "git/worktree_target.hpp"
+#include "git/worktree_update.hpp"
 
 #include <fmt/core.h>
 
 namespace townkeeper::git {
+namespace {
+
+void append(std::vector<std::string>& to, const std::vector<std::string>& more) {
+  to.insert(to.end(), more.begin(), more.end());
+}
+
+} // namespace
 
 result<worktree_restored> restore_worktree(const worktree_job& job, const worktree_observer& observe) {
   if (observe) observe({worktree_step::branch, 0, 0});
@@ -24,14 +32,24 @@ result<worktree_restored> restore_worktree(const worktree_job& job, const worktr
   if (const auto rc = git_repository_open_bare(out(repository), place->repository.c_str()); rc != 0)
     return last_error(rc, place->repository.native());
 
+  sweep_staging(place->worktrees.get());
   auto target = choose_target(repository.get(), job);
   if (!target) return target.error();
-  auto restored = create_worktree(*place, repository.get(), job, *target, observe);
+  auto repair = mend_worktree(*place, repository.get(), job, *target);
+  if (!repair) return repair.error();
+  if (repair->branch_set) {
+    auto anew = choose_target(repository.get(), job);
+    if (!anew) return anew.error();
+    anew->healed.insert(anew->healed.begin(), target->healed.begin(), target->healed.end());
+    target = std::move(anew);
+  }
+  auto restored = repair->is_there ? update_worktree(*place, repository.get(), job, *target, observe)
+                                   : create_worktree(*place, repository.get(), job, *target, observe);
   if (!restored) return restored.error();
-  restored->created_from_base = target->created_from_base;
-  restored->unpushed_commits = target->unpushed_commits;
-  restored->healed.insert(restored->healed.end(), target->healed.begin(), target->healed.end());
-  restored->reported.insert(restored->reported.end(), target->reported.begin(), target->reported.end());
+  append(restored->healed, repair->healed);
+  append(restored->healed, target->healed);
+  append(restored->reported, repair->reported);
+  append(restored->reported, target->reported);
   return restored;
 }
 

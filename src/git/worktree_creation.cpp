@@ -102,6 +102,8 @@ result<worktree_restored> create_worktree(const worktree_place& place, git_repos
   progress.finish();
   restored.commit = commit;
   restored.branch = job.branch;
+  restored.created_from_base = target.created_from_base;
+  restored.unpushed_commits = target.unpushed_commits;
   restored.files_total = static_cast<std::int64_t>(files.entries.size());
   restored.files_written = restored.files_total;
   return restored;

@@ -35,6 +35,21 @@ bool same_directory(int a, int b) {
          first.st_ino == second.st_ino;
 }
 
+/// `parent` holds an entry of the agent's name, which is `path`.
+result<fs::path> move_to_kept(const worktree_place& place, int parent, const fs::path& path) {
+  const auto directory = place.worktree.parent_path() / kept_name;
+  auto kept = open_or_make(place.worktrees.get(), kept_name, directory);
+  if (!kept) return kept.error();
+  for (int n = 1; n <= max_kept; ++n) {
+    const auto name = fmt::format("{}-{}", place.agent_id, n);
+    const auto failed = rename_new(parent, place.agent_id.c_str(), kept->get(), name.c_str());
+    if (failed == 0) return directory / name;
+    if (failed != EEXIST) return disk_error(failed, path.native(), "cannot be moved aside");
+  }
+  return error{error_code::too_large, directory.native(),
+               fmt::format("holds {} things kept for this agent; remove some", max_kept)};
+}
+
 } // namespace
 
 result<worktree_place> open_place(const worktree_job& job) {
@@ -97,18 +112,20 @@ staging_directory::~staging_directory() {
   if (own_) static_cast<void>(remove_recursively(parent_.get(), name_));
 }
 
+result<void> put_file(const worktree_place& place, int directory, const char* name, std::string_view content) {
+  auto staging = staging_directory::make(place);
+  if (!staging) return staging.error();
+  if (auto done = create_file(staging->fd(), name, content); !done) return done;
+  if (::renameat(staging->fd(), name, directory, name) != 0) return disk_error(errno, name, "cannot be put in place");
+  return {};
+}
+
 result<fs::path> move_aside(const worktree_place& place) {
-  const auto directory = place.worktree.parent_path() / kept_name;
-  auto kept = open_or_make(place.worktrees.get(), kept_name, directory);
-  if (!kept) return kept.error();
-  for (int n = 1; n <= max_kept; ++n) {
-    const auto name = fmt::format("{}-{}", place.agent_id, n);
-    const auto failed = rename_new(place.worktrees.get(), place.agent_id.c_str(), kept->get(), name.c_str());
-    if (failed == 0) return directory / name;
-    if (failed != EEXIST) return disk_error(failed, place.worktree.native(), "cannot be moved aside");
-  }
-  return error{error_code::too_large, directory.native(),
-               fmt::format("holds {} kept worktrees of this agent; remove some", max_kept)};
+  return move_to_kept(place, place.worktrees.get(), place.worktree);
+}
+
+result<fs::path> move_registration_aside(const worktree_place& place) {
+  return move_to_kept(place, place.registrations.get(), place.registration);
 }
 
 void sweep_staging(int worktrees) {

@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <string>
+#include <string_view>
 
 #include "core/error.hpp"
 #include "git/descriptor.hpp"
@@ -55,8 +56,15 @@ private:
   descriptor own_;
 };
 
+/// Writes or replaces a file that git takes no lock for: made in a staging directory and renamed, so that it is there
+/// whole or not at all.
+result<void> put_file(const worktree_place& place, int directory, const char* name, std::string_view content);
+
 /// Moves what stands at the worktree's path to `.kept/<agentId>-<n>` (first free n from 1) and returns the new path.
 result<std::filesystem::path> move_aside(const worktree_place& place);
+
+/// The same for what stands at the registration's path.
+result<std::filesystem::path> move_registration_aside(const worktree_place& place);
 
 /// Removes what dead processes left in `<rig>/worktrees/.new`. What cannot be removed stays and harms nobody.
 void sweep_staging(int worktrees);

@@ -81,8 +81,8 @@ std::string commit_into(const fs::path& repository, const new_commit& commit) {
   const std::string ref = "refs/heads/" + commit.branch;
   std::string parent = id_of(repository, ref);
   if (parent.empty()) parent = id_of(repository, commit.start);
-  std::string stream = "feature done\ncommit " + ref + "\nmark :1\ncommitter " + std::string{author} + " " + std::string{date} +
-                       '\n' + data_block(commit.message);
+  std::string stream = "feature done\ncommit " + ref + "\nmark :1\ncommitter " + std::string{author} + " " +
+                       std::string{date} + '\n' + data_block(commit.message);
   if (!parent.empty()) stream += "from " + parent + '\n';
   for (const auto& path : commit.removed)
     stream += "D " + quoted_path(path) + '\n';

@@ -18,7 +18,7 @@ std::map<std::string, std::string> git_environment();
 /// Runs `git <arguments>` in `directory` and returns its standard output without trailing newlines. Throws
 /// `std::runtime_error` with all it said when it fails.
 std::string run_git(const std::filesystem::path& directory, const std::vector<std::string>& arguments,
-                std::string_view input = {});
+                    std::string_view input = {});
 
 /// The same where failing is an outcome, and with more environment (`GIT_ASKPASS`, …).
 command_outcome try_git(const std::filesystem::path& directory, const std::vector<std::string>& arguments,
