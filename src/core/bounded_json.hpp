@@ -14,8 +14,9 @@
 /// Reading JSON that somebody else wrote. To be included by sources only: it brings RapidJSON with it.
 namespace townkeeper {
 
-/// Nothing of ours nests deeper than a dozen levels; a walk of a document recurses, so its depth must be bounded.
-inline constexpr std::size_t max_json_depth = 64;
+/// A walk of a document recurses, so its depth must be bounded. Nothing of ours nests deeper than a dozen levels, but a
+/// checkpoint may have the 128 that the town takes (town/src/limits.js), and comes back with a few more around it.
+inline constexpr std::size_t max_json_depth = 192;
 
 struct json_fault {
   std::size_t offset = 0; ///< bytes from the beginning
@@ -67,7 +68,7 @@ inline std::optional<json_fault> parse_bounded(std::string_view text, rapidjson:
   into.Populate(generate);
   if (!outcome.IsError()) return std::nullopt;
   if (outcome.Code() == rapidjson::kParseErrorTermination)
-    return json_fault{outcome.Offset(), "arrays and objects nest more than 64 levels deep"};
+    return json_fault{outcome.Offset(), "arrays and objects nest more than 192 levels deep"};
   return json_fault{outcome.Offset(), rapidjson::GetParseError_En(outcome.Code())};
 }
 

@@ -1,6 +1,5 @@
 #include "core/log.hpp"
 
-#include <fmt/chrono.h>
 #include <fmt/core.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
@@ -8,6 +7,8 @@
 #include <atomic>
 
 #include "core/secret.hpp"
+#include "core/utf8.hpp"
+#include "core/wall_clock.hpp"
 
 namespace townkeeper::log {
 namespace {
@@ -42,7 +43,9 @@ spdlog::level::level_enum to_spdlog(level l) {
   return spdlog::level::info;
 }
 
-void append_json_string(std::string& out, std::string_view text) {
+/// Whatever bytes a field holds, the line stays JSON in UTF-8.
+void append_json_string(std::string& out, std::string_view foreign) {
+  const auto text = valid_utf8(foreign);
   out += '"';
   for (const char c : text) {
     switch (c) {
@@ -72,12 +75,6 @@ void append_json_string(std::string& out, std::string_view text) {
   out += '"';
 }
 
-std::string now_utc() {
-  const auto now = std::chrono::system_clock::now();
-  const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(now.time_since_epoch()).count() % 1000;
-  return fmt::format("{:%Y-%m-%dT%H:%M:%S}.{:03d}Z", fmt::gmtime(std::chrono::system_clock::to_time_t(now)), ms);
-}
-
 spdlog::logger& sink() {
   static const auto logger = [] {
     auto l = std::make_shared<spdlog::logger>("townkeeper", std::make_shared<spdlog::sinks::stderr_sink_mt>());
@@ -100,8 +97,8 @@ void write(level l, std::string_view event, std::initializer_list<field> fields)
   if (!out.should_log(to_spdlog(l))) return;
   std::string line;
   if (current_format == format::json) {
-    line = fmt::format(R"({{"time":"{}","level":"{}","event":)", now_utc(), name(l));
-    append_json_string(line, event);
+    line = fmt::format(R"({{"time":"{}","level":"{}","event":)", wall_clock(), name(l));
+    append_json_string(line, redact(std::string(event)));
     for (const auto& [key, value] : fields) {
       line += ',';
       append_json_string(line, key);
@@ -110,11 +107,13 @@ void write(level l, std::string_view event, std::initializer_list<field> fields)
     }
     line += '}';
   } else {
-    line = fmt::format("{} {:5} {}", now_utc(), name(l), event);
+    line = fmt::format("{} {:5} {}", wall_clock(), name(l), redact(std::string(event)));
     for (const auto& [key, value] : fields)
       line += fmt::format(" {}={}", key, redact(value));
+    // A person's terminal must not obey what it shows.
     for (auto& c : line)
-      if (static_cast<unsigned char>(c) < 0x20) c = ' ';
+      if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = ' ';
+    line = valid_utf8(line);
   }
   out.log(to_spdlog(l), "{}", line);
 }

@@ -78,7 +78,7 @@ secret::secret(std::string value)
   }
   const std::unique_lock lock(r.mutex);
   if (r.forms.size() >= max_registered) return;
-  for (auto& form : {value_, base64(value_), percent_encoded(value_)})
+  for (const auto& form : {value_, base64(value_), percent_encoded(value_)})
     if (std::find(r.forms.begin(), r.forms.end(), form) == r.forms.end()) r.forms.push_back(form);
   std::stable_sort(r.forms.begin(), r.forms.end(), [](const auto& a, const auto& b) { return a.size() > b.size(); });
 }

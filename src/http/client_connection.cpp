@@ -20,6 +20,7 @@
 #include <sys/socket.h>
 
 #include "core/secret.hpp"
+#include "http/header_reader.hpp"
 
 namespace townkeeper::http {
 namespace {
@@ -211,7 +212,7 @@ net::awaitable<exchange_outcome> client_connection::exchange_over(Stream& stream
     parser->header_limit(max_response_header_bytes);
     parser->body_limit(r.max_response_bytes);
     parser->skip(r.method == "HEAD");
-    std::tie(failed, std::ignore) = co_await wire::async_read_header(stream, buffer, *parser, as_values);
+    failed = co_await read_header(stream, buffer, *parser, max_response_header_bytes);
     out.answer_began = out.answer_began || parser->got_some();
   } while (!failed && parser->get().result_int() < 200);
   if (!failed && !parser->is_done())

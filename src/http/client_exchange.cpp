@@ -186,7 +186,9 @@ net::awaitable<result<std::vector<numeric_address>>> client_exchange::addresses(
 /// there.
 result<client_response> client_exchange::checked(client_response answer) const {
   const auto location = answer.headers.find("Location").value_or("");
-  const bool absolute = location.find("://") != std::string_view::npos || location.starts_with("//");
+  // RFC 3986, 4.2: a colon before any of these ends a scheme.
+  const bool absolute = location.starts_with("//") ||
+                        location.substr(0, location.find_first_of("/?#")).find(':') != std::string_view::npos;
   if (!is_redirect(answer.status) || !absolute) return answer;
   const auto there = parse_url(location);
   if (there && there->secure == url_.secure && there->host == url_.host && there->port == url_.port) return answer;

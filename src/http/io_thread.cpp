@@ -12,11 +12,13 @@
 namespace townkeeper::http {
 namespace {
 
-/// A handler that throws is a bug of ours, but one request's: the loop goes on with the others.
-void run_loop(boost::asio::io_context& context) {
+/// `step` is the context's `run` or `poll`. A handler that throws is a bug of ours, but one request's: the loop goes on
+/// with the others.
+template <class Step>
+void run_loop(Step step) {
   for (;;) {
     try {
-      context.run();
+      step();
       return;
     } catch (const std::exception& e) {
       log::failure("exception in the I/O thread", {{"what", e.what()}});
@@ -49,7 +51,7 @@ void io_thread::start() {
   // A plain pointer: the thread is joined before `core_` is given up.
   core_->thread = std::thread([core = core_.get()] {
     core->thread_id = std::this_thread::get_id();
-    run_loop(core->context);
+    run_loop([core] { core->context.run(); });
     const std::lock_guard ended(core->mutex);
     core->loop_ended = true;
     core->changed.notify_all();
@@ -70,7 +72,7 @@ void io_thread::stop() {
   if (core_->thread.joinable()) core_->thread.join();
   // What was posted and not reached because the limit cut the loop short still runs: someone may wait for it.
   core_->context.restart();
-  core_->context.poll();
+  run_loop([this] { core_->context.poll(); });
   const std::lock_guard lock(core_->mutex);
   core_->now = io_core::phase::stopped;
   core_->changed.notify_all();

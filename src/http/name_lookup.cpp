@@ -38,7 +38,8 @@ result<std::vector<numeric_address>> system_lookup(const std::string& host) {
   return out;
 }
 
-void look_up(lookup_function look, std::string host, std::function<void(result<std::vector<numeric_address>>)> done) {
+void look_up(lookup_function look, std::string host,
+             const std::function<void(result<std::vector<numeric_address>>)>& done) {
   if (lookups_under_way.fetch_add(1) >= max_lookups) {
     --lookups_under_way;
     return done(error{error_code::unavailable, host,

@@ -22,7 +22,8 @@ result<std::vector<numeric_address>> system_lookup(const std::string& host);
 /// Runs `look` on a thread of its own and gives its result to `done` there. getaddrinfo cannot be cancelled and may
 /// hang for half a minute: the thread is detached, so that neither a caller's deadline nor the end of the process waits
 /// for it. At most `max_lookups` at once; one more fails at once.
-void look_up(lookup_function look, std::string host, std::function<void(result<std::vector<numeric_address>>)> done);
+void look_up(lookup_function look, std::string host,
+             const std::function<void(result<std::vector<numeric_address>>)>& done);
 
 constexpr int max_lookups = 16;
 

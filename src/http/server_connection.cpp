@@ -19,6 +19,7 @@
 #include <ctime>
 
 #include "core/log.hpp"
+#include "http/header_reader.hpp"
 #include "http/server_state.hpp"
 
 namespace townkeeper::http {
@@ -65,6 +66,24 @@ bool split_target(request& r) {
   return true;
 }
 
+/// Why this header cannot be answered; empty where it can. What two readers could understand differently is refused,
+/// so that nobody hides a request in another one's body (request smuggling); Beast itself refuses a length beside
+/// chunks and two lengths that differ.
+std::string_view objection(const wire::request_header<>& header) {
+  // RFC 9112, 3.2: exactly one Host, or 400.
+  if (header.version() == http_1_1 && header.count(wire::field::host) != 1)
+    return "a request carries exactly one Host field";
+  // RFC 9112, 6.3: a coding that does not end in chunked leaves the length unknown. Others than chunked we do not read.
+  if (header.count(wire::field::transfer_encoding) > 0 &&
+      (header.version() < http_1_1 || !equal_ignoring_case(header[wire::field::transfer_encoding], "chunked")))
+    return "the only transfer coding here is chunked, in HTTP/1.1";
+  // RFC 9110, 8.6: equal lengths may be refused like different ones.
+  const auto length = header[wire::field::content_length];
+  if (header.count(wire::field::content_length) > 1 || length.find(',') != std::string_view::npos)
+    return "a request carries at most one Content-Length";
+  return {};
+}
+
 } // namespace
 
 /// What is read of the current request, and the bytes of the next ones that came with it.
@@ -80,7 +99,6 @@ struct server_connection::incoming {
     forget_body();
     if (buffer.size() == 0) buffer.shrink_to_fit(); // idle connections are many: they hold no buffer
     parser.emplace();
-    // Beast's limit counts what it has scanned, and is checked when a header is complete or cut.
     parser->header_limit(static_cast<std::uint32_t>(owner.limits.max_header_bytes));
     parser->body_limit(owner.limits.max_body_bytes);
     version = http_1_1;
@@ -187,28 +205,27 @@ server_connection::awaitable<bool> server_connection::serve_one(incoming& in) {
   }
   const bool header_complete = co_await read_header(in);
   if (!header_complete) co_return false;
-  const bool body_complete = co_await read_body(in);
-  if (!body_complete) co_return false;
-  clear_deadline();
-
-  auto message = in.parser->release();
-  request r{.method = std::string(message.method_string()),
-            .target = std::string(message.target()),
+  const auto& header = in.parser->get();
+  if (const auto why = objection(header); !why.empty()) co_return co_await refuse(failure(400, "bad_request", why), in);
+  request r{.method = std::string(header.method_string()),
+            .target = std::string(header.target()),
             .path = {},
             .query = {},
             .headers = {},
-            .body = std::move(message.body()),
+            .body = {},
             .peer = peer_,
             .label = label_,
             .params = {}};
-  for (const auto& field : message)
+  // Now and not later: Beast puts the trailer fields of a chunked body among them, which RFC 9110, 6.5.1 forbids.
+  for (const auto& field : header)
     r.headers.add(std::string(field.name_string()), std::string(field.value()));
   if (!split_target(r)) co_return co_await refuse(failure(400, "bad_request", "the request target is no path"), in);
-  // RFC 9112, 3.2: exactly one Host, or 400.
-  if (message.count(wire::field::host) != 1 && message.version() == http_1_1)
-    co_return co_await refuse(failure(400, "bad_request", "a request carries exactly one Host field"), in);
+  const bool client_keeps = header.keep_alive();
+  const bool body_complete = co_await read_body(in);
+  if (!body_complete) co_return false;
+  clear_deadline();
+  r.body = std::move(in.parser->get().body());
 
-  const bool client_keeps = message.keep_alive();
   const response answer = co_await handled(std::move(r));
   if (closed_) co_return false;
   const bool keep_alive = client_keeps && !finishing_;
@@ -221,7 +238,7 @@ server_connection::awaitable<bool> server_connection::serve_one(incoming& in) {
 server_connection::awaitable<bool> server_connection::read_header(incoming& in) {
   enter(stage::header);
   set_deadline(owner_->limits.header_timeout);
-  const auto [failed, bytes] = co_await wire::async_read_header(socket_, in.buffer, *in.parser, as_values);
+  const auto failed = co_await http::read_header(socket_, in.buffer, *in.parser, owner_->limits.max_header_bytes);
   if (closed_) co_return false;
   if (!failed) {
     in.version = in.parser->get().version();

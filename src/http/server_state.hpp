@@ -68,7 +68,6 @@ private:
   std::list<std::shared_ptr<listener>> listeners_;
   std::set<std::shared_ptr<server_connection>> connections_;
   std::size_t body_bytes_ = 0;
-  bool stopping_ = false;
   std::function<void()> none_left_;
 };
 

@@ -19,7 +19,8 @@ public:
   /// How long a phase of the first restore took: "boot" (until the town answered), "repositories", "worktrees",
   /// "total".
   void restore_took(std::string_view phase, double seconds);
-  /// How many rigs (agents) are in a phase or outcome now; every known state is shown, also with 0.
+  /// How many rigs (agents) are in a phase or outcome now. Say every known state, also with 0: a series begins with its
+  /// first word and stays.
   void set_rigs(std::string_view state, std::int64_t count);
   void set_agents(std::string_view state, std::int64_t count);
   void add_fetched_bytes(std::int64_t bytes);

@@ -1,0 +1,148 @@
+#include "metrics/daemon_metrics.hpp"
+
+#include <catch2/catch_test_macros.hpp>
+
+#include <map>
+#include <regex>
+#include <set>
+#include <sstream>
+#include <string>
+#include <thread>
+#include <vector>
+
+using townkeeper::metrics::daemon_metrics;
+
+namespace {
+
+/// `name{labels}` → value, as text.
+std::map<std::string, std::string> samples(const daemon_metrics& m) {
+  std::map<std::string, std::string> out;
+  std::istringstream in(m.text());
+  for (std::string line; std::getline(in, line);) {
+    if (line.starts_with('#')) continue;
+    const auto blank = line.rfind(' ');
+    REQUIRE(blank != std::string::npos);
+    CHECK(out.emplace(line.substr(0, blank), line.substr(blank + 1)).second); // a series stands there once
+  }
+  return out;
+}
+
+std::string value(const daemon_metrics& m, const std::string& series) {
+  const auto all = samples(m);
+  const auto found = all.find(series);
+  return found == all.end() ? "absent" : found->second;
+}
+
+void use_everything(daemon_metrics& m) {
+  m.restore_took("total", 1.5);
+  m.set_rigs("ready", 3);
+  m.set_agents("restored", 6);
+  m.add_fetched_bytes(1000);
+  m.actor_restarted("rig");
+  m.town_request("ok");
+  m.set_ready(true);
+}
+
+} // namespace
+
+TEST_CASE("the text is Prometheus exposition format: HELP and TYPE once per name, before its samples") {
+  daemon_metrics m("1.2.3");
+  use_everything(m);
+  const auto text = m.text();
+  REQUIRE(text.ends_with('\n'));
+  const std::regex sample(R"(([a-z_]+)(\{[a-z_]+="[^"\\]*"\})? (-?[0-9.]+(e[+-]?[0-9]+)?))");
+  std::map<std::string, std::string> types;
+  std::set<std::string> helped;
+  std::istringstream in(text);
+  for (std::string line; std::getline(in, line);) {
+    CAPTURE(line);
+    std::smatch found;
+    if (std::regex_match(line, found, std::regex("# HELP ([a-z_]+) (.+)"))) {
+      CHECK(helped.insert(found[1]).second);
+    } else if (std::regex_match(line, found, std::regex("# TYPE ([a-z_]+) (counter|gauge)"))) {
+      CHECK(helped.contains(found[1]));
+      CHECK(types.emplace(found[1], found[2]).second);
+    } else {
+      REQUIRE(std::regex_match(line, found, sample));
+      CHECK(types.contains(found[1]));
+      CHECK(found[1].str().starts_with("townkeeper_"));
+      CHECK((types[found[1]] == "counter") == found[1].str().ends_with("_total"));
+    }
+  }
+  const std::map<std::string, std::string> expected{{"townkeeper_build_info", "gauge"},
+                                                    {"townkeeper_ready", "gauge"},
+                                                    {"townkeeper_restore_seconds", "gauge"},
+                                                    {"townkeeper_rigs", "gauge"},
+                                                    {"townkeeper_agents", "gauge"},
+                                                    {"townkeeper_fetched_bytes_total", "counter"},
+                                                    {"townkeeper_town_requests_total", "counter"},
+                                                    {"townkeeper_actor_restarts_total", "counter"}};
+  CHECK(types == expected);
+}
+
+TEST_CASE("what has not happened yet is shown as zero, so that its first time is seen as a rise") {
+  const daemon_metrics m("1.2.3");
+  CHECK(samples(m) == std::map<std::string, std::string>{{R"(townkeeper_build_info{version="1.2.3"})", "1"},
+                                                         {"townkeeper_ready", "0"},
+                                                         {"townkeeper_fetched_bytes_total", "0"},
+                                                         {R"(townkeeper_actor_restarts_total{kind="agent"})", "0"},
+                                                         {R"(townkeeper_actor_restarts_total{kind="rig"})", "0"},
+                                                         {R"(townkeeper_actor_restarts_total{kind="worktree"})", "0"},
+                                                         {R"(townkeeper_town_requests_total{result="ok"})", "0"}});
+}
+
+TEST_CASE("a state nobody is in any more stays, with 0") {
+  daemon_metrics m("1");
+  m.set_rigs("fetching", 2);
+  m.set_agents("restoring", 4);
+  m.set_rigs("fetching", 0);
+  m.set_rigs("ready", 2);
+  m.set_agents("restoring", 0);
+  CHECK(value(m, R"(townkeeper_rigs{phase="fetching"})") == "0");
+  CHECK(value(m, R"(townkeeper_rigs{phase="ready"})") == "2");
+  CHECK(value(m, R"(townkeeper_agents{outcome="restoring"})") == "0");
+}
+
+TEST_CASE("counters only rise") {
+  daemon_metrics m("1");
+  m.add_fetched_bytes(1000);
+  m.add_fetched_bytes(-400);
+  m.add_fetched_bytes(0);
+  m.add_fetched_bytes(24);
+  CHECK(value(m, "townkeeper_fetched_bytes_total") == "1024");
+  for (int i = 0; i < 3; ++i)
+    m.town_request("unavailable");
+  m.town_request("ok");
+  m.actor_restarted("worktree");
+  CHECK(value(m, R"(townkeeper_town_requests_total{result="unavailable"})") == "3");
+  CHECK(value(m, R"(townkeeper_town_requests_total{result="ok"})") == "1");
+  CHECK(value(m, R"(townkeeper_actor_restarts_total{kind="worktree"})") == "1");
+  CHECK(value(m, R"(townkeeper_actor_restarts_total{kind="rig"})") == "0");
+}
+
+TEST_CASE("gauges follow") {
+  daemon_metrics m("1");
+  m.set_ready(true);
+  m.restore_took("worktrees", 0.25);
+  CHECK(value(m, "townkeeper_ready") == "1");
+  CHECK(value(m, R"(townkeeper_restore_seconds{phase="worktrees"})") == "0.25");
+  m.set_ready(false);
+  CHECK(value(m, "townkeeper_ready") == "0");
+}
+
+TEST_CASE("numbers are kept from many threads at once, while they are read") {
+  daemon_metrics m("1");
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t)
+    threads.emplace_back([&] {
+      for (int i = 0; i < 250; ++i) {
+        m.town_request("ok");
+        m.add_fetched_bytes(1);
+        if (i % 50 == 0) CHECK_NOTHROW(m.text());
+      }
+    });
+  for (auto& thread : threads)
+    thread.join();
+  CHECK(value(m, R"(townkeeper_town_requests_total{result="ok"})") == "1000");
+  CHECK(value(m, "townkeeper_fetched_bytes_total") == "1000");
+}
