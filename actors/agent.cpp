@@ -203,6 +203,7 @@ void agent_state::answer(start_answer first, start_answer others) {
 
 void agent_state::refuse(int http_status, error why, int retry_after_seconds) {
   if (status_ == "starting") status_ = "idle";
+  tell_idle();
   const start_answer refusal{http_status, std::nullopt, std::move(why), retry_after_seconds};
   answer(refusal, refusal);
   tell_health();
@@ -245,8 +246,7 @@ void agent_state::take_end(process_exited& ended) {
   body.exit_code = ended.exit_code;
   body.signal = ended.signal;
   self_->send(config_.town, report_completed{config_.rig_id, config_.agent_id, std::move(body)});
-  if (const auto supervisor = caf::actor_cast<supervisor_actor>(config_.supervisor))
-    self_->send(supervisor, agent_idle{config_.agent_id});
+  tell_idle();
 }
 
 // -- telling ----------------------------------------------------------------------------------------------------------
@@ -264,6 +264,11 @@ agent_status agent_state::status() const {
   s.signal = signal_;
   if (launch_) s.dispatch_id = launch_->request.dispatch_id.value_or("");
   return s;
+}
+
+void agent_state::tell_idle() {
+  if (const auto supervisor = caf::actor_cast<supervisor_actor>(config_.supervisor))
+    self_->send(supervisor, agent_idle{config_.agent_id});
 }
 
 void agent_state::tell_health() {

@@ -76,6 +76,7 @@ private:
   agent_status status() const;
   void answer(start_answer first, start_answer others);
   void refuse(int http_status, error why, int retry_after_seconds = 0);
+  void tell_idle();
   void tell_health();
 
   agent_actor::pointer self_;

@@ -1,5 +1,6 @@
 #include "actors/supervisor.hpp"
 
+#include <caf/sec.hpp>
 #include <caf/typed_event_based_actor.hpp>
 
 #include <utility>
@@ -79,6 +80,7 @@ void supervisor_state::launch(start_agent& wanted, agent_child& child, start_pro
     return;
   }
   if (!child.process) spawn_process(agent_id, child);
+  const auto dispatch_id = wanted.request.dispatch_id.value_or("");
   ++child.launches; // nothing may touch the worktree meanwhile
   launch_agent order{std::move(wanted.request), child.spec, child.report->worktree.value_or("")};
   self_->request(child.process, launch_timeout, std::move(order))
@@ -87,10 +89,16 @@ void supervisor_state::launch(start_agent& wanted, agent_child& child, start_pro
             take_launched(agent_id, answer);
             promise.deliver(std::move(answer));
           },
-          [this, promise, agent_id](const caf::error& e) mutable {
-            const start_answer failed{
+          [this, promise, agent_id, dispatch_id](const caf::error& e) mutable {
+            start_answer failed{
                 500, std::nullopt,
                 error{error_code::internal, agent_id, "the start did not end: " + self_->system().render(e)}, 0};
+            if (e == caf::sec::request_timeout) {
+              // It may come to life yet; the agent actor says when it has ended, or came to nothing.
+              failed.agent.emplace();
+              failed.agent->status = "starting";
+              failed.agent->dispatch_id = dispatch_id;
+            }
             take_launched(agent_id, failed);
             promise.deliver(failed);
           });
@@ -106,7 +114,6 @@ void supervisor_state::take_launched(const std::string& agent_id, const start_an
     child->dispatch_id = answer.agent->dispatch_id;
     return;
   }
-  if (child->process) child->gone = false; // it said so of a process that did not start
   after_process(agent_id, *child);
 }
 

@@ -56,7 +56,8 @@ struct process_exited {
   std::string last_activity_at;
 };
 
-/// To the supervisor: an agent's process ended; a held-back change of its worktree may be applied now.
+/// To the supervisor: an agent's process ended, or a start came to nothing; a held-back change of its worktree may be
+/// applied now.
 struct agent_idle {
   std::string agent_id;
 };
