@@ -180,7 +180,7 @@ result<desired_state> read_desired_state(const Value& value, const std::string& 
   }
   const auto* rigs = in.find_array("rigs");
   if (rigs == nullptr) in.fail("rigs", "is missing");
-  if (!in.ok()) return error{error_code::corrupt, "desired state", in.problem()};
+  if (rigs == nullptr || !in.ok()) return error{error_code::corrupt, "desired state", in.problem()};
   collector all(state);
   for (rapidjson::SizeType i = 0; i < rigs->Size(); ++i)
     all.add_rig((*rigs)[i], i);
@@ -199,7 +199,7 @@ result<boot_answer> decode_boot_answer(const answer_data& data) {
   answer.epoch = in.integer("epoch", 1);
   const auto* desired = in.find_object("desiredState");
   if (desired == nullptr) in.fail("desiredState", "is missing");
-  if (!in.ok()) return error{error_code::corrupt, "container-boot", in.problem()};
+  if (desired == nullptr || !in.ok()) return error{error_code::corrupt, "container-boot", in.problem()};
   auto state = read_desired_state(*desired, "desiredState");
   if (!state) return state.error();
   answer.desired = std::move(*state);

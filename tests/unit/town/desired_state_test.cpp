@@ -186,102 +186,102 @@ TEST_CASE("one bad agent among good ones is set aside with its path and the rule
       {"recovery", point.with("clean", "0").text(), "recovery.clean must be true or false"},
       {"maybeLostSeconds", "-1", "maybeLostSeconds must be a number of at least 0"},
   }));
-      CAPTURE(key, value);
-      const auto got = read(state(
-          rig("r1", agent_named("g1").text() + "," + agent.with(key, value).text() + "," + agent_named("g2").text())));
-      REQUIRE(got.rigs.size() == 1);
-      REQUIRE(got.rigs[0].agents.size() == 2);
-      CHECK(got.rigs[0].agents[0].agent_id == "g1");
-      CHECK(got.rigs[0].agents[1].agent_id == "g2");
-      REQUIRE(got.set_aside.size() == 1);
-      CHECK(got.set_aside[0].rig_id == "r1");
-      CHECK(got.set_aside[0].agent_id == (key == "agentId" ? "" : "a1"));
-      CHECK(got.set_aside[0].reason.starts_with("rigs[0].agents[1]." + problem));
+  CAPTURE(key, value);
+  const auto got = read(state(
+      rig("r1", agent_named("g1").text() + "," + agent.with(key, value).text() + "," + agent_named("g2").text())));
+  REQUIRE(got.rigs.size() == 1);
+  REQUIRE(got.rigs[0].agents.size() == 2);
+  CHECK(got.rigs[0].agents[0].agent_id == "g1");
+  CHECK(got.rigs[0].agents[1].agent_id == "g2");
+  REQUIRE(got.set_aside.size() == 1);
+  CHECK(got.set_aside[0].rig_id == "r1");
+  CHECK(got.set_aside[0].agent_id == (key == "agentId" ? "" : "a1"));
+  CHECK(got.set_aside[0].reason.starts_with("rigs[0].agents[1]." + problem));
 }
 
 TEST_CASE("an agent that lacks what it cannot be without is set aside") {
-    for (const auto* key : {"agentId", "name", "role", "identity", "status", "branch"}) {
-      const auto got = read(state(rig("r1", agent.without(key).text())));
-      REQUIRE(got.set_aside.size() == 1);
-      CHECK(got.set_aside[0].reason == "rigs[0].agents[0]." + std::string(key) + " is missing");
-    }
-    CHECK(read(state(rig("r1",
-                         agent.without("priority").without("kept").without("recovery").without("checkpoint").text())))
-              .set_aside.empty());
+  for (const auto* key : {"agentId", "name", "role", "identity", "status", "branch"}) {
+    const auto got = read(state(rig("r1", agent.without(key).text())));
+    REQUIRE(got.set_aside.size() == 1);
+    CHECK(got.set_aside[0].reason == "rigs[0].agents[0]." + std::string(key) + " is missing");
+  }
+  CHECK(
+      read(state(rig("r1", agent.without("priority").without("kept").without("recovery").without("checkpoint").text())))
+          .set_aside.empty());
 }
 
 TEST_CASE("one bad rig takes its agents with it, and no other rig") {
-    const auto [key, value, problem] = GENERATE(table<std::string, std::string, std::string>({
-        {"rigId", R"("..")", "rigId must be"},
-        {"rigId", "null", "rigId is missing"},
-        {"name", "[]", "name must be a string"},
-        {"gitUrl", R"("--upload-pack=evil")", "gitUrl must not begin with '-'"},
-        {"gitUrl", R"("https://u:p@example.org/r")", "gitUrl must not hold a user name or token"},
-        {"gitUrl", R"("https://example.org/a\nb")", "gitUrl must not hold white space"},
-        {"gitUrl", R"("example.org/r")", "gitUrl must be a URL with a scheme"},
-        {"defaultBranch", R"("a..b")", "defaultBranch is not a branch name"},
-        {"agents", "{}", "agents must be an array"},
-        {"agents", "null", "agents is missing"},
-    }));
-    CAPTURE(key, value);
-    const auto got = read(
-        state(rig("good", agent_named("g1").text()).text() + "," + rig("bad", agent.text()).with(key, value).text()));
-    REQUIRE(got.rigs.size() == 1);
-    CHECK(got.rigs[0].rig_id == "good");
-    CHECK(got.rigs[0].agents.size() == 1);
-    REQUIRE(got.set_aside.size() == 1);
-    CHECK(got.set_aside[0].rig_id == (key == "rigId" ? "" : "bad"));
-    CHECK(got.set_aside[0].agent_id.empty());
-    CHECK(got.set_aside[0].reason.starts_with("rigs[1]." + problem));
-    CHECK(got.set_aside[0].reason.find("evil") == std::string::npos);
+  const auto [key, value, problem] = GENERATE(table<std::string, std::string, std::string>({
+      {"rigId", R"("..")", "rigId must be"},
+      {"rigId", "null", "rigId is missing"},
+      {"name", "[]", "name must be a string"},
+      {"gitUrl", R"("--upload-pack=evil")", "gitUrl must not begin with '-'"},
+      {"gitUrl", R"("https://u:p@example.org/r")", "gitUrl must not hold a user name or token"},
+      {"gitUrl", R"("https://example.org/a\nb")", "gitUrl must not hold white space"},
+      {"gitUrl", R"("example.org/r")", "gitUrl must be a URL with a scheme"},
+      {"defaultBranch", R"("a..b")", "defaultBranch is not a branch name"},
+      {"agents", "{}", "agents must be an array"},
+      {"agents", "null", "agents is missing"},
+  }));
+  CAPTURE(key, value);
+  const auto got = read(
+      state(rig("good", agent_named("g1").text()).text() + "," + rig("bad", agent.text()).with(key, value).text()));
+  REQUIRE(got.rigs.size() == 1);
+  CHECK(got.rigs[0].rig_id == "good");
+  CHECK(got.rigs[0].agents.size() == 1);
+  REQUIRE(got.set_aside.size() == 1);
+  CHECK(got.set_aside[0].rig_id == (key == "rigId" ? "" : "bad"));
+  CHECK(got.set_aside[0].agent_id.empty());
+  CHECK(got.set_aside[0].reason.starts_with("rigs[1]." + problem));
+  CHECK(got.set_aside[0].reason.find("evil") == std::string::npos);
 }
 
 TEST_CASE("entries that are no objects are set aside") {
-    const auto got = read(state("null,7," + rig("r1", "[],\"a\"," + agent.text()).text()));
-    REQUIRE(got.rigs.size() == 1);
-    CHECK(got.rigs[0].agents.size() == 1);
-    CHECK(got.set_aside.size() == 4);
+  const auto got = read(state("null,7," + rig("r1", "[],\"a\"," + agent.text()).text()));
+  REQUIRE(got.rigs.size() == 1);
+  CHECK(got.rigs[0].agents.size() == 1);
+  CHECK(got.set_aside.size() == 4);
 }
 
 TEST_CASE("of two that claim one id or one branch, the first keeps it") {
-    const auto twice = read(state(rig("r1", agent_named("a1").text()).text() + "," +
-                                  rig("r2", agent_named("a1").text()).text() + "," + rig("r1", "").text()));
-    REQUIRE(twice.rigs.size() == 2);
-    CHECK(twice.rigs[1].agents.empty());
-    REQUIRE(twice.set_aside.size() == 2);
-    CHECK(twice.set_aside[0] == set_aside_entry{"r2", "a1", "rigs[1].agents[0].agentId stands twice in this town"});
-    CHECK(twice.set_aside[1] == set_aside_entry{"r1", "", "rigs[2].rigId stands twice"});
+  const auto twice = read(state(rig("r1", agent_named("a1").text()).text() + "," +
+                                rig("r2", agent_named("a1").text()).text() + "," + rig("r1", "").text()));
+  REQUIRE(twice.rigs.size() == 2);
+  CHECK(twice.rigs[1].agents.empty());
+  REQUIRE(twice.set_aside.size() == 2);
+  CHECK(twice.set_aside[0] == set_aside_entry{"r2", "a1", "rigs[1].agents[0].agentId stands twice in this town"});
+  CHECK(twice.set_aside[1] == set_aside_entry{"r1", "", "rigs[2].rigId stands twice"});
 
-    const auto branches = read(
-        state(rig("r1", agent_named("a1").text() + "," + agent_named("a2").with("branch", R"("gt/a1")").text()).text() +
-              "," + rig("r2", agent_named("a3").with("branch", R"("gt/a1")").text()).text()));
-    REQUIRE(branches.set_aside.size() == 1);
-    CHECK(branches.set_aside[0] == set_aside_entry{"r1", "a2", "rigs[0].agents[1].branch is that of agent a1 already"});
-    CHECK(branches.rigs[1].agents.size() == 1);
+  const auto branches = read(
+      state(rig("r1", agent_named("a1").text() + "," + agent_named("a2").with("branch", R"("gt/a1")").text()).text() +
+            "," + rig("r2", agent_named("a3").with("branch", R"("gt/a1")").text()).text()));
+  REQUIRE(branches.set_aside.size() == 1);
+  CHECK(branches.set_aside[0] == set_aside_entry{"r1", "a2", "rigs[0].agents[1].branch is that of agent a1 already"});
+  CHECK(branches.rigs[1].agents.size() == 1);
 }
 
 TEST_CASE("a town of many agents is read whole, and a bead may be long") {
-    std::string agents;
-    for (int i = 0; i < 2'000; ++i)
-      agents += (i > 0 ? "," : "") + agent_named("a" + std::to_string(i))
-                                         .with("bead", R"({"beadId":"b","title":"t","body":")" +
-                                                           std::string(1'000, 'x') + R"(","status":"open"})")
-                                         .text();
-    const auto got = read(state(rig("r1", agents)));
-    CHECK(got.rigs[0].agents.size() == 2'000);
-    CHECK(got.set_aside.empty());
+  std::string agents;
+  for (int i = 0; i < 2'000; ++i)
+    agents += (i > 0 ? "," : "") + agent_named("a" + std::to_string(i))
+                                       .with("bead", R"({"beadId":"b","title":"t","body":")" + std::string(1'000, 'x') +
+                                                         R"(","status":"open"})")
+                                       .text();
+  const auto got = read(state(rig("r1", agents)));
+  CHECK(got.rigs[0].agents.size() == 2'000);
+  CHECK(got.set_aside.empty());
 }
 
 TEST_CASE("boot's answer holds an epoch and a desired state, both or nothing") {
-    const auto decode_boot = [](const std::string& text) { return decode_boot_answer(*answer_data::parse(text)); };
-    const auto got = decode_boot(R"({"epoch":2,"desiredState":)" + state(rig("r1", agent.text())).text() + "}");
-    REQUIRE(got.has_value());
-    CHECK(got->epoch == 2);
-    CHECK(got->desired.rigs.size() == 1);
-    CHECK(decode_boot(R"({"epoch":2})").error().message == "desiredState is missing");
-    CHECK(decode_boot(R"({"epoch":2,"desiredState":[]})").error().message == "desiredState must be an object");
-    CHECK(decode_boot(R"({"epoch":2,"desiredState":{}})").error().message == "desiredState.version is missing");
-    CHECK(decode_boot(R"({"epoch":0,"desiredState":)" + state("").text() + "}").error().message ==
-          "epoch must be an integer of at least 1");
-    CHECK(decode_boot("{}").error().code == error_code::corrupt);
+  const auto decode_boot = [](const std::string& text) { return decode_boot_answer(*answer_data::parse(text)); };
+  const auto got = decode_boot(R"({"epoch":2,"desiredState":)" + state(rig("r1", agent.text())).text() + "}");
+  REQUIRE(got.has_value());
+  CHECK(got->epoch == 2);
+  CHECK(got->desired.rigs.size() == 1);
+  CHECK(decode_boot(R"({"epoch":2})").error().message == "desiredState is missing");
+  CHECK(decode_boot(R"({"epoch":2,"desiredState":[]})").error().message == "desiredState must be an object");
+  CHECK(decode_boot(R"({"epoch":2,"desiredState":{}})").error().message == "desiredState.version is missing");
+  CHECK(decode_boot(R"({"epoch":0,"desiredState":)" + state("").text() + "}").error().message ==
+        "epoch must be an integer of at least 1");
+  CHECK(decode_boot("{}").error().code == error_code::corrupt);
 }
