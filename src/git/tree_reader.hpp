@@ -18,7 +18,8 @@ inline constexpr std::uint32_t mode_executable = 0100755;
 inline constexpr std::uint32_t mode_symlink = 0120000;
 inline constexpr std::uint32_t mode_submodule = 0160000;
 
-/// More files and directories than this in one commit are refused (`too_large`): a tree of trees can name billions in a few kilobytes.
+/// More files and directories than this in one commit are refused (`too_large`): a tree of trees can name billions in a
+/// few kilobytes.
 inline constexpr std::size_t max_tree_paths = 2'000'000;
 
 struct manifest_entry {
