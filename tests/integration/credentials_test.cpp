@@ -1,4 +1,5 @@
 #include "scenario.hpp"
+#include "tests/support/tls_front.hpp"
 
 #include <catch2/generators/catch_generators.hpp>
 
@@ -155,4 +156,44 @@ TEST_CASE("remotes over https with a private CA are restored; an unknown CA and 
     server.set_certificate(test::certificate::good);
     CHECK(box.wait_for_phase("ready"));
   }
+}
+
+TEST_CASE("a town over https with a private CA is spoken to; an unknown CA and a wrong host name are refused with a "
+          "clear error") {
+  test::remote server;
+  server.make_repository("api");
+  test::town town;
+  const test::town_admin admin{town, town_id};
+  admin.put_rig("api", server.url("api"));
+  admin.put_agent("api", "ada", "main");
+  const auto plain = town.base_url();
+  test::tls_front front{std::stoi(plain.substr(plain.rfind(':') + 1))};
+  auto options = container_for(town, configuration({}, {}, R"(,"ca_file":")" + front.ca_file().string() + "\""));
+  options.api_url = front.url();
+  test::container box{options};
+  SECTION("the right CA") {
+    box.start();
+    INFO(box.log());
+    REQUIRE(box.wait_for_phase("ready"));
+  }
+  SECTION("an unknown CA") {
+    front.show_unknown_authority();
+    box.start();
+  }
+  SECTION("a wrong host name") {
+    front.show_wrong_host();
+    box.start();
+  }
+  INFO(box.log());
+  if (text(&box.health()["recovery"], "phase") != "ready") {
+    REQUIRE(box.wait_for_health([](const rapidjson::Value& h) {
+      return h["recovery"].HasMember("trouble") && text(&h["recovery"]["trouble"], "code") == "tls_failed";
+    }));
+    CHECK(box.get("/livez").status == 200);
+    CHECK(box.get("/readyz").status == 503);
+    // Mended at the town, without a restart here.
+    front.show_good_certificate();
+    REQUIRE(box.wait_for_phase("ready"));
+  }
+  check_restored(box.worktree("api", "ada"), "main", server.tip("api", "main"));
 }

@@ -11,8 +11,9 @@ int cycles() {
   return text == nullptr ? 2 : std::atoi(text);
 }
 
-std::string configuration(const std::string& command, const std::string& more_git) {
-  return R"({"town":{"retry_first":"20ms","retry_max":"200ms","heartbeat_interval":"1s"},)"
+std::string configuration(const std::string& command, const std::string& more_git, const std::string& more_town) {
+  return R"({"town":{"retry_first":"20ms","retry_max":"200ms","heartbeat_interval":"1s")" + more_town +
+         R"(},)"
          R"("git":{"stall_timeout":"3s","connect_timeout":"1s","attempt_timeout":"20s")" +
          more_git +
          R"(},"restore":{"attempts":2,"backoff_first":"20ms","backoff_max":"100ms","retry_failed":"1s"},)"

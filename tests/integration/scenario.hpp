@@ -20,7 +20,8 @@ inline const std::string town_id = "riverside";
 int cycles();
 
 /// The configuration of a test container: everything retried fast, agents run `command` (JSON array; none when empty).
-std::string configuration(const std::string& command = {}, const std::string& more_git = {});
+std::string configuration(const std::string& command = {}, const std::string& more_git = {},
+                          const std::string& more_town = {});
 
 test::container_options container_for(const test::town& town, const std::string& config);
 

@@ -1,11 +1,14 @@
 #include "container.hpp"
 
 #include <signal.h>
+#include <unistd.h>
 
 #include <fstream>
 #include <sstream>
 #include <stdexcept>
 #include <thread>
+
+extern char** environ; // NOLINT(readability-redundant-declaration)
 
 namespace townkeeper::test {
 
@@ -48,7 +51,12 @@ void container::launch() {
   child.argv = {TOWNKEEPER_BINARY,   "run",      "--config",   file.string(), "--workspace",
                 workspace_.string(), "--listen", "127.0.0.1:0"};
   child.argv.insert(child.argv.end(), options_.arguments.begin(), options_.arguments.end());
-  child.environment = options_.environment;
+  // What the tests themselves are told is no setting of the daemon's.
+  for (char** entry = environ; *entry != nullptr; ++entry)
+    if (const std::string_view variable{*entry}; variable.starts_with("TOWNKEEPER_"))
+      child.environment[std::string{variable.substr(0, variable.find('='))}] = {};
+  for (const auto& [name, value] : options_.environment)
+    child.environment[name] = value;
   child.environment["GASTOWN_API_URL"] = options_.api_url;
   child.environment["GASTOWN_TOWN_ID"] = options_.town_id;
   child.environment["GASTOWN_CONTAINER_TOKEN"] = options_.token;

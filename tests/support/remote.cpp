@@ -1,55 +1,15 @@
 #include "remote.hpp"
 
-#include <arpa/inet.h>
-#include <fcntl.h>
-#include <netinet/in.h>
-#include <signal.h>
-#include <sys/prctl.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
 #include <fstream>
 #include <sstream>
 #include <stdexcept>
-#include <system_error>
 
 namespace townkeeper::test {
 
 namespace {
 
 namespace fs = std::filesystem;
-
-constexpr int backlog = 1024;
-/// Where systemd's socket activation, which lighttpd speaks, hands sockets over (sd_listen_fds(3)).
-constexpr int activation_fd = 3;
-
-[[noreturn]] void fail(const std::string& what) {
-  throw std::system_error{errno, std::generic_category(), "remote: " + what};
-}
-
-/// A TCP socket bound to 127.0.0.1. Two may share a port as long as at most one of them listens.
-int bound_socket(int port) {
-  const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  const int on = 1;
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_port = htons(static_cast<std::uint16_t>(port));
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0 ||
-      bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
-    fail("cannot bind 127.0.0.1:" + std::to_string(port));
-  return fd;
-}
-
-int port_of(int fd) {
-  sockaddr_in address{};
-  socklen_t size = sizeof address;
-  if (getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) != 0) fail("getsockname");
-  return ntohs(address.sin_port);
-}
 
 /// Replaces a file at once: the server reads it at any moment.
 void replace(const fs::path& path, std::string_view content) {
@@ -61,13 +21,6 @@ void replace(const fs::path& path, std::string_view content) {
     if (!file.flush()) throw std::runtime_error{"remote: cannot write " + temporary.string()};
   }
   fs::rename(temporary, path);
-}
-
-std::string content_of(const fs::path& path) {
-  std::ifstream file{path, std::ios::binary};
-  std::ostringstream text;
-  text << file.rdbuf();
-  return text.str();
 }
 
 /// What stands between lighttpd and git: notes the request, and gives the fixed answer where there is one. PATH_INFO is
@@ -104,63 +57,18 @@ remote::remote(remote_options options)
     fs::create_directory(dir_.path() / part);
   replace(dir_.path() / "gate", gate_script);
   fs::permissions(dir_.path() / "gate", fs::perms::owner_all);
-  reserved_ = bound_socket(0);
-  port_ = port_of(reserved_);
   start();
-}
-
-remote::~remote() {
-  stop();
-  close(reserved_);
 }
 
 // -- the server -------------------------------------------------------------
 
 std::string remote::url(const std::string& name) const {
-  return (options_.tls == certificate::none ? "http" : "https") + std::string{"://127.0.0.1:"} + std::to_string(port_) +
-         "/" + name + ".git";
-}
-
-void remote::stop() {
-  if (pid_ <= 0) return;
-  kill(pid_, SIGKILL);
-  while (waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) {
-  }
-  pid_ = -1;
+  return (options_.tls == certificate::none ? "http" : "https") + std::string{"://127.0.0.1:"} +
+         std::to_string(port()) + "/" + name + ".git";
 }
 
 void remote::start() {
-  if (running()) return;
-  write_configuration();
-  const std::string configuration = dir_.path() / "lighttpd.conf", log_file = dir_.path() / "log";
-  run({.argv = {"/usr/sbin/lighttpd", "-tt", "-f", configuration}});
-
-  // It listens before the server runs: who connects from now on waits, and nobody need poll until the server is up.
-  const int listening = bound_socket(port_);
-  if (listen(listening, backlog) != 0) fail("cannot listen");
-  const int log = open(log_file.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-  if (log < 0) fail("cannot open its log");
-  const pid_t parent = getpid();
-  // The shell is only there to learn the process id before the server does.
-  const char* script = "LISTEN_FDS=1 LISTEN_PID=$$ exec /usr/sbin/lighttpd -D -f \"$0\"";
-  const pid_t child = fork();
-  if (child == 0) {
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (getppid() != parent) _exit(127);
-    dup2(log, STDOUT_FILENO);
-    dup2(log, STDERR_FILENO);
-    // A descriptor that already has the right number would keep its close-on-exec flag.
-    if (listening == activation_fd)
-      fcntl(activation_fd, F_SETFD, 0);
-    else
-      dup2(listening, activation_fd);
-    execl("/bin/sh", "sh", "-c", script, configuration.c_str(), static_cast<char*>(nullptr));
-    _exit(127);
-  }
-  close(log);
-  close(listening);
-  if (child < 0) fail("fork");
-  pid_ = child;
+  if (!running()) server_.start(configuration());
 }
 
 void remote::restart() {
@@ -168,24 +76,13 @@ void remote::restart() {
   start();
 }
 
-void remote::hang() {
-  if (running()) kill(pid_, SIGSTOP);
-}
-
-void remote::resume() {
-  if (running()) kill(pid_, SIGCONT);
-}
-
-void remote::write_configuration() {
+std::string remote::configuration() {
   const std::string dir = dir_.path();
   std::ostringstream text;
   text << "server.modules = (\"mod_auth\", \"mod_authn_file\", \"mod_alias\", \"mod_setenv\", \"mod_cgi\""
        << (options_.tls == certificate::none ? "" : ", \"mod_openssl\"") << ")\n"
        << "server.document-root = \"" << dir << "/repositories\"\n"
        << "server.upload-dirs = (\"" << dir << "/uploads\")\n"
-       << "server.bind = \"127.0.0.1\"\nserver.port = " << port_ << "\n"
-       << "server.systemd-socket-activation = \"enable\"\n"
-       << "server.errorlog = \"" << dir << "/log\"\n"
        << "server.stream-response-body = 2\n" // as it comes, so that a transfer can be broken in its middle
        << "alias.url = (\"/\" => \"" << dir << "/gate/\")\n"
        << "cgi.assign = (\"\" => \"\")\n"
@@ -203,7 +100,7 @@ void remote::write_configuration() {
         << "  auth.backend.plain.userfile = \"" << dir << "/tokens/" << name << "\"\n"
         << "  auth.require = (\"\" => (\"method\" => \"basic\", \"realm\" => \"git\", \"require\" => \"valid-user\"))\n"
         << "}\n";
-  replace(dir_.path() / "lighttpd.conf", text.str());
+  return text.str();
 }
 
 void remote::set_certificate(certificate tls) {
@@ -238,10 +135,6 @@ std::vector<std::string> remote::requests() const {
   for (std::string line; std::getline(file, line);)
     all.push_back(line);
   return all;
-}
-
-std::string remote::log() const {
-  return content_of(dir_.path() / "log");
 }
 
 // -- one repository's manners -----------------------------------------------

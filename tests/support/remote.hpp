@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "git_cli.hpp"
+#include "lighttpd.hpp"
 #include "private_ca.hpp"
 #include "temp_dir.hpp"
 
@@ -49,7 +50,6 @@ struct fixed_answer {
 class remote {
 public:
   explicit remote(remote_options options = {});
-  ~remote();
   remote(const remote&) = delete;
   remote& operator=(const remote&) = delete;
 
@@ -57,18 +57,18 @@ public:
 
   /// `http://127.0.0.1:<port>/<name>.git`, https when it speaks TLS.
   std::string url(const std::string& name) const;
-  int port() const noexcept { return port_; }
-  pid_t pid() const noexcept { return pid_; }
+  int port() const noexcept { return server_.port(); }
+  pid_t pid() const noexcept { return server_.pid(); }
 
   /// SIGKILL: connections break and new ones are refused. The port stays its own.
-  void stop();
+  void stop() { server_.stop(); }
   /// Starts it again on the same port.
   void start();
-  bool running() const noexcept { return pid_ > 0; }
+  bool running() const noexcept { return server_.running(); }
 
   /// Stops answering: connections are still accepted (by the kernel), and then nothing comes (SIGSTOP).
-  void hang();
-  void resume();
+  void hang() { server_.hang(); }
+  void resume() { server_.resume(); }
 
   /// Shows another certificate, or none, from now on (a restart).
   void set_certificate(certificate tls);
@@ -79,7 +79,7 @@ public:
   /// that carried an Authorization header ends in ` +credentials`. Requests refused with 401 are not among them.
   std::vector<std::string> requests() const;
   /// What lighttpd and git wrote to their standard errors.
-  std::string log() const;
+  std::string log() const { return server_.log(); }
 
   // -- one repository's manners ---------------------------------------------
 
@@ -108,7 +108,7 @@ public:
   void set_default_branch(const std::string& name, const std::string& branch) const;
 
 private:
-  void write_configuration();
+  std::string configuration();
   void restart();
   std::filesystem::path certificate_file();
   const private_ca& authority();
@@ -118,9 +118,7 @@ private:
   std::vector<std::string> guarded_; ///< repositories that demand a token
   std::optional<private_ca> authority_;
   std::filesystem::path ca_file_;
-  int port_ = 0;
-  int reserved_ = -1; ///< bound to the port and never listening: keeps it ours while the server is down
-  pid_t pid_ = -1;
+  lighttpd server_{dir_.path()}; ///< after what it reads: it goes first
 };
 
 } // namespace townkeeper::test

@@ -89,7 +89,8 @@ TEST_CASE("sockets fit whatever the workspace and the agent are called") {
   const std::string long_id(128, 'a');
   const auto path = agent_socket_path(elsewhere, long_id);
   CHECK(path.native().size() <= max_socket_path_bytes);
-  CHECK(path != agent_socket_path(elsewhere, std::string(127, 'a') + "b"));
+  const auto another = std::string(127, 'a').append("b");
+  CHECK(path != agent_socket_path(elsewhere, another));
   CHECK(agent_socket_path(elsewhere, "a1") == elsewhere / "a1.sock");
   std::filesystem::remove(elsewhere);
 }
