@@ -1,5 +1,6 @@
 // A town of a few repositories and four agents works, loses its disk, and comes back: on a real Durable Object, a real
 // git server and the real daemon. Prints what happened. Called by scripts/demo.
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <filesystem>
@@ -84,6 +85,14 @@ std::optional<std::pair<std::string, std::string>> last(const std::filesystem::p
   return found;
 }
 
+std::size_t starts(const std::filesystem::path& journal) {
+  std::ifstream in{journal};
+  std::size_t count = 0;
+  for (std::string line; std::getline(in, line);)
+    if (line.starts_with("start ")) ++count;
+  return count;
+}
+
 const rapidjson::Value* agent_in(const rapidjson::Value& health, const std::string& id) {
   for (const auto& r : health["recovery"]["rigs"].GetArray())
     for (const auto& a : r["agents"].GetArray())
@@ -145,6 +154,10 @@ int run(const std::vector<std::pair<std::string, std::string>>& sources) {
   }
 
   const auto begun = clock::now();
+  const auto note_started = [&] {
+    for (auto& a : agents)
+      if (a.resumed_after_s == 0 && starts(journal(a)) == 2) a.resumed_after_s = since(begun);
+  };
   std::printf("the next container starts on an empty disk …\n\n");
   std::fflush(stdout);
   box.start();
@@ -152,6 +165,7 @@ int run(const std::vector<std::pair<std::string, std::string>>& sources) {
   need(box.wait_for_health(
            [&](const rapidjson::Value& h) {
              progress = h["recovery"]["progress"].GetDouble();
+             note_started();
              for (auto& a : agents) {
                const auto* shown = agent_in(h, a.id);
                if (a.restored_after_s > 0 || shown == nullptr || !shown->HasMember("outcome")) continue;
@@ -165,19 +179,13 @@ int run(const std::vector<std::pair<std::string, std::string>>& sources) {
            patience),
        "the town did not come back:\n" + box.log());
   ready_after_s = since(begun);
-  for (auto& a : agents) {
-    need(test::wait_until(
-             [&] {
-               std::ifstream in{journal(a)};
-               std::size_t starts = 0;
-               for (std::string line; std::getline(in, line);)
-                 if (line.starts_with("start ")) ++starts;
-               return starts == 2;
-             },
-             patience),
-         a.id + " was not dispatched again:\n" + box.log());
-    a.resumed_after_s = since(begun);
-  }
+  need(test::wait_until(
+           [&] {
+             note_started();
+             return std::all_of(agents.begin(), agents.end(), [](const agent& a) { return a.resumed_after_s > 0; });
+           },
+           patience),
+       "an agent was not dispatched again:\n" + box.log());
 
   std::printf("%-6s %-14s %-10s %8s %14s %14s   %s\n", "agent", "rig", "branch", "files", "restored after",
               "running after", "what it found");
@@ -189,7 +197,7 @@ int run(const std::vector<std::pair<std::string, std::string>>& sources) {
     const bool tip = test::run_git(worktree, {"rev-parse", "HEAD"}) == server.tip(a.rig, a.branch);
     const bool kept = test::try_git(worktree, {"merge-base", "--is-ancestor", a.commit_before, "HEAD"}).status == 0;
     const bool goes_on = resumed && std::stoi(resumed->second) >= std::stoi(a.step_before);
-    whole = whole && clean && tip && kept && goes_on;
+    whole = whole && clean && tip && kept && goes_on && starts(journal(a)) == 2; // once in each container
     std::printf("%-6s %-14s %-10s %8s %12.2f s %12.2f s   %s, %s, goes on from step %s\n", a.id.c_str(), a.rig.c_str(),
                 a.branch.c_str(), a.files.c_str(), a.restored_after_s, a.resumed_after_s,
                 tip && kept ? "its branch's tip" : "ANOTHER COMMIT", clean ? "clean" : "NOT CLEAN",
