@@ -1,4 +1,8 @@
 // Answers that are no pack: who may, what is there, where it went, and packs that are not what they say.
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/lsan_interface.h>
+#endif
+
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
 #include <catch2/matchers/catch_matchers_string.hpp>
@@ -325,6 +329,10 @@ TEST_CASE("a remote of features townkeeper does not restore is named") {
   const rig_disk disk;
   SECTION("SHA-256") {
     server.make_repository("app", {.object_format = "sha256"});
+#ifdef __SANITIZE_ADDRESS__
+    // libgit2 1.8.4 does not free the packet it stumbles over: 80 bytes an attempt.
+    const __lsan::ScopedDisabler leak_of_libgit2;
+#endif
     const auto why = error_of(disk.job(server.url("app")));
     CHECK(why.code == error_code::unsupported);
     CHECK_THAT(why.message, ContainsSubstring("sha256") || ContainsSubstring("SHA-256"));
