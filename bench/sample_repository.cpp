@@ -25,9 +25,9 @@ public:
 
   std::string text() {
     for (std::uint32_t c = 0; c < shape_.commits; ++c)
-      commit("refs/heads/main", c == 0 ? "" : "refs/heads/main^0", c == 0 ? shape_.files : 3);
+      commit("refs/heads/main", "", c == 0 ? shape_.files : 3);
     for (std::uint32_t b = 0; b < shape_.branches; ++b)
-      commit("refs/heads/" + sample_branch(b), "refs/heads/main^0", 2);
+      commit("refs/heads/" + sample_branch(b), "refs/heads/main", 2);
     out_ << "done\n";
     return out_.str();
   }
@@ -46,7 +46,7 @@ private:
   }
 
   std::string path(std::uint32_t n) const {
-    return "src/part" + std::to_string(n % 37) + "/unit" + std::to_string(n % 211) + "/file" + std::to_string(n) +
+    return "src/part" + std::to_string(n % 20) + "/unit" + std::to_string(n / 20 % 12) + "/file" + std::to_string(n) +
            ".cpp";
   }
 
@@ -56,7 +56,7 @@ private:
     out_ << "commit " << ref << "\ncommitter Sample <sample@example.invalid> " << 1'700'000'000 + commits_++
          << " +0000\n";
     data("change " + std::to_string(commits_));
-    if (!from.empty() && commits_ > 1) out_ << "from " << from << '\n';
+    if (!from.empty()) out_ << "from " << from << '\n';
     for (std::uint32_t i = 0; i < changes; ++i) {
       const auto n = commits_ == 1 ? i : static_cast<std::uint32_t>(below(shape_.files));
       const bool link = n % 199 == 7;
