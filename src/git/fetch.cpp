@@ -166,7 +166,7 @@ result<void> fetch_session::connect(bool may_be_thin) {
   if (watch_.ended()) return failure(GIT_EUSER);
   if (const int code = git_remote_connect_ext(remote_.get(), GIT_DIRECTION_FETCH, &options); code < 0)
     return failure(code);
-  if (const auto ready = receive_packs(repo_.get(), may_be_thin, watch_, observe_, received_); !ready) return ready;
+  if (auto ready = receive_packs(repo_.get(), may_be_thin, watch_, observe_, received_); !ready) return ready;
   return read_advertisement();
 }
 

@@ -33,12 +33,12 @@ private:
   std::filesystem::path directory_;
 };
 
-result<config::config> load_text(const std::string& text) {
+result<::townkeeper::config::config> load_text(const std::string& text) {
   const written_file file(text);
   return load({file.path(), {}, {}});
 }
 
-error failure_of(const result<config::config>& loaded) {
+error failure_of(const result<::townkeeper::config::config>& loaded) {
   REQUIRE_FALSE(loaded);
   CHECK(loaded.error().code == error_code::invalid_config);
   return loaded.error();
