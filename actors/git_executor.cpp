@@ -83,8 +83,8 @@ worktree_result run_restore(const worktree_request& request, const health_actor&
 }
 
 /// A worker: one thread, one job at a time, each answered to the executor.
-git_worker_actor::behavior_type worker(git_worker_actor::pointer self, git_executor_actor executor,
-                                       caf::actor_addr health_address) {
+git_worker_actor::behavior_type worker(git_worker_actor::pointer self, const git_executor_actor& executor,
+                                       const caf::actor_addr& health_address) {
   keep_exception_text(self);
   const auto parent = caf::actor_cast<caf::actor_addr>(executor);
   const auto answer = [self, parent](std::uint64_t id, auto outcome) {

@@ -201,7 +201,7 @@ result<void> receive_packs(git_repository* repo, bool may_be_thin, transfer_watc
   backend->free = [](git_odb_backend* self) { delete static_cast<receiving_backend*>(self); };
   if (const int code = git_odb_add_backend(odb.get(), backend.get(), before_all_others); code < 0)
     return last_error(code, watch.job().rig_id);
-  backend.release(); // the object database's now
+  static_cast<void>(backend.release()); // the object database's now
   return {};
 }
 

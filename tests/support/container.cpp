@@ -23,6 +23,21 @@ std::string contents(const std::filesystem::path& file) {
   return text.str();
 }
 
+/// SIGKILL to every process that runs in a directory below `root`. Returns how many there were.
+int kill_processes_in(const std::filesystem::path& root) {
+  int found = 0;
+  std::error_code ignored;
+  for (const auto& entry : std::filesystem::directory_iterator{"/proc", ignored}) {
+    const auto name = entry.path().filename().string();
+    if (name.find_first_not_of("0123456789") != std::string::npos) continue;
+    const auto directory = std::filesystem::read_symlink(entry.path() / "cwd", ignored).string();
+    if (ignored || !directory.starts_with(root.string() + "/")) continue;
+    ++found;
+    ::kill(std::stoi(name), SIGKILL);
+  }
+  return found;
+}
+
 } // namespace
 
 bool wait_until(const std::function<bool()>& reached, std::chrono::milliseconds deadline) {
@@ -84,6 +99,10 @@ void container::start() {
 
 void container::kill() {
   if (process_) process_->kill();
+  // The agents die with the daemon; what they had forked (a git push in the middle) has to go with the container as
+  // well.
+  if (!wait_until([&] { return kill_processes_in(workspace_) == 0; }))
+    throw std::runtime_error{"processes of the container do not end"};
 }
 
 void container::terminate() {

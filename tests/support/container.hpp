@@ -42,7 +42,7 @@ public:
   void launch();
   bool wait_until_listening(std::chrono::milliseconds deadline = std::chrono::seconds{20});
 
-  /// SIGKILL to the daemon alone, as an OOM killer would; its agents die with it.
+  /// SIGKILL to the daemon and to all that runs in its workspace, as a container ends.
   void kill();
   void terminate();
   /// Its exit code, or 128 plus a signal.
