@@ -153,7 +153,7 @@ result<void> restoration::clone_again() {
   const auto kept = set_repository_aside(done_.repository);
   if (!kept) return kept.error();
   done_.healed.push_back("repository beyond mending cloned afresh; the old one is " + kept->string());
-  if (const auto cloned = clone(); !cloned) return cloned;
+  if (auto cloned = clone(); !cloned) return cloned;
   std::error_code failure;
   fs::rename(*kept / "worktrees", done_.repository / "worktrees", failure);
   if (failure && failure != std::errc::no_such_file_or_directory && failure != std::errc::not_a_directory)
@@ -205,8 +205,8 @@ result<void> restoration::refill(advertisement& remote, repository_handle& repo)
   auto fetched = fetch_all(building.path());
   if (!fetched) return fetched.error();
   remote = std::move(*fetched);
-  if (const auto adopted = adopt_packs(building.path(), done_.repository); !adopted) return adopted;
-  done_.healed.push_back("objects were missing: fetched again");
+  if (auto adopted = adopt_packs(building.path(), done_.repository); !adopted) return adopted;
+  done_.healed.emplace_back("objects were missing: fetched again");
   if (const int code = git_repository_open_bare(out(repo), done_.repository.c_str()); code < 0)
     return last_error(code, done_.repository.string());
   return {};
@@ -214,7 +214,7 @@ result<void> restoration::refill(advertisement& remote, repository_handle& repo)
 
 /// False: what the disk has is beyond mending.
 result<bool> restoration::refresh() {
-  if (const auto usable = check_disk(); !usable || !*usable) return usable;
+  if (auto usable = check_disk(); !usable || !*usable) return usable;
   repository_handle repo;
   if (git_repository_open_bare(out(repo), done_.repository.c_str()) < 0) return false;
   const auto remote = fetch_missing(repo);

@@ -98,7 +98,7 @@ result<void> pack_check::run() {
   names.erase(std::unique(names.begin(), names.end()), names.end());
   for (const auto& name : names)
     if (const auto checked = check(name); !checked) return checked;
-  if (const auto checked = check_derived(); !checked) return checked;
+  if (auto checked = check_derived(); !checked) return checked;
   return remove_empty_objects();
 }
 
@@ -146,7 +146,7 @@ bool pack_check::make_index(const std::string& name) {
 
 result<void> pack_check::put_aside(const std::string& name, std::string_view why) {
   for (const char* suffix : {".idx", ".pack"})
-    if (const auto moved = set_aside(repository_, packs_ / (name + suffix)); !moved) return moved;
+    if (auto moved = set_aside(repository_, packs_ / (name + suffix)); !moved) return moved;
   std::error_code ignored;
   for (const char* suffix : {".rev", ".bitmap", ".mtimes", ".keep", ".promisor"})
     fs::remove(packs_ / (name + suffix), ignored);
@@ -168,7 +168,7 @@ result<void> pack_check::check_derived() {
     healed_.push_back(path.filename().string() + " removed");
   }
   const auto chain = repository_ / "objects" / "info" / "commit-graphs";
-  if (one_went_ && fs::remove_all(chain, failure) > 0 && !failure) healed_.push_back("commit-graphs removed");
+  if (one_went_ && fs::remove_all(chain, failure) > 0 && !failure) healed_.emplace_back("commit-graphs removed");
   return {};
 }
 
