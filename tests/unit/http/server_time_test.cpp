@@ -138,8 +138,10 @@ TEST_CASE("a handler that does not answer in time is answered for, and its late 
 
 TEST_CASE("a client that does not take its answer is closed") {
   const auto large = std::make_shared<const std::string>(64UL * 1024 * 1024, 'x');
+  std::atomic<bool> asked = false;
   running_server server(
       [&](const request&, const responder& answer_it) {
+        asked = true;
         response out;
         out.body = large;
         answer_it(std::move(out));
@@ -147,6 +149,7 @@ TEST_CASE("a client that does not take its answer is closed") {
       {.write_timeout = 100ms});
   auto client = server.connect();
   client.get("/");
+  REQUIRE(eventually([&] { return asked.load(); })); // before that, there are none for another reason
   CHECK(eventually([&] { return server->connection_count() == 0; }));
   CHECK(client.is_closed());
 }
