@@ -1,7 +1,7 @@
 #include "process/agent_group.hpp"
 
 #include <fcntl.h>
-#include <fmt/chrono.h>
+#include <fmt/format.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -13,6 +13,7 @@
 #include <system_error>
 
 #include "core/log.hpp"
+#include "core/wall_clock.hpp"
 #include "process/group_record.hpp"
 
 namespace townkeeper {
@@ -196,13 +197,8 @@ process_end agent_group::finish() {
     out.exit_code = leader_end_->exit_code;
     out.signal = leader_end_->signal;
   }
-  out.last_activity_at = to_rfc3339(last_activity);
+  out.last_activity_at = rfc3339(last_activity);
   return out;
-}
-
-std::string to_rfc3339(std::chrono::system_clock::time_point at) {
-  const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(at.time_since_epoch()).count() % 1000;
-  return fmt::format("{:%Y-%m-%dT%H:%M:%S}.{:03d}Z", fmt::gmtime(std::chrono::system_clock::to_time_t(at)), ms);
 }
 
 } // namespace townkeeper

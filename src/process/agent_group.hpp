@@ -90,7 +90,4 @@ private:
   bool overdue_ = false;    ///< that SIGKILL does not help was said
 };
 
-/// `2026-01-31T08:00:00.123Z`.
-std::string to_rfc3339(std::chrono::system_clock::time_point at);
-
 } // namespace townkeeper

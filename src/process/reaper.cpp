@@ -13,6 +13,7 @@
 #include <csignal>
 #include <utility>
 
+#include "core/wall_clock.hpp"
 #include "process/private_files.hpp"
 
 namespace townkeeper {
@@ -80,7 +81,7 @@ void process_reaper::stop(int pid, std::chrono::milliseconds grace) {
 std::string process_reaper::last_activity_at(int pid) {
   const std::lock_guard lock(mutex_);
   const auto found = last_activity_.find(pid);
-  return found == last_activity_.end() ? std::string() : to_rfc3339(found->second);
+  return found == last_activity_.end() ? std::string() : rfc3339(found->second);
 }
 
 bool process_reaper::post(std::function<void()> command) {
@@ -278,7 +279,7 @@ void process_reaper::give_up_rest() {
     if (group.started)
       group.started(error{error_code::cancelled, std::to_string(pid), "townkeeper is ending"});
     else
-      group.ended({std::nullopt, std::nullopt, to_rfc3339(group.last_activity)});
+      group.ended({std::nullopt, std::nullopt, rfc3339(group.last_activity)});
   }
   groups_.clear();
 }
