@@ -170,16 +170,18 @@ void git_executor_state::pump(std::size_t lane_index) {
   }
 }
 
-/// The first job that may run, beginning with the rig after the one that was served last.
+/// The first job that may run, beginning with the rig whose turn it is, or the one after it when the turn is over.
 std::optional<git_executor_state::job> git_executor_state::next(lane& from) {
-  auto rig = from.waiting.upper_bound(from.last_served);
+  const bool over = from.served >= config_.jobs_per_turn;
+  auto rig = over ? from.waiting.upper_bound(from.serving) : from.waiting.lower_bound(from.serving);
   for (std::size_t seen = 0, all = from.waiting.size(); seen < all; ++seen) {
     if (rig == from.waiting.end()) rig = from.waiting.begin();
     auto& queue = rig->second;
     for (auto it = queue.begin(); it != queue.end(); ++it) {
       if (is_running(it->key)) continue;
       auto what = std::move(*it);
-      from.last_served = rig->first;
+      from.served = over || from.serving != rig->first ? 1 : from.served + 1;
+      from.serving = rig->first;
       queue.erase(it);
       if (queue.empty()) from.waiting.erase(rig);
       return what;

@@ -24,7 +24,8 @@ using git_worker_actor = caf::typed_actor<caf::reacts_to<std::uint64_t, reposito
 struct git_executor_config {
   std::size_t network_workers = 32;
   std::size_t disk_workers = 2;
-  std::size_t max_given_up = 8;                        ///< hanging threads that may be replaced by new ones
+  std::size_t jobs_per_turn = 4; ///< of one rig in a row, so that its worktrees share inflated blobs
+  std::size_t max_given_up = 8;  ///< hanging threads that may be replaced by new ones
   std::chrono::milliseconds network_deadline{330'000}; ///< the transfer's own total limit and a margin
   std::chrono::milliseconds disk_deadline{600'000};
   caf::actor_addr health; ///< progress goes straight there
@@ -32,12 +33,12 @@ struct git_executor_config {
   std::function<git_worker_actor(git_executor_actor::pointer)> spawn_worker;
 };
 
-/// Owns the worker threads. Two lanes (network: one fetch per rig; disk: worktrees); within a lane the rigs take turns,
-/// so a rig with many jobs delays nobody else's. One job runs per key (repository or worktree): a newer one sets the
-/// older's cancel flag and waits for the worker's word that it has ended. A worker past its job's deadline is given up:
-/// its asker hears `timed_out`, a new thread takes its place (for at most `max_given_up` at a time), and jobs of that
-/// key are refused until the thread comes back. Told: repository_request, worktree_request (results go to the asker).
-/// Fails: never by a job; a worker that dies takes the daemon.
+/// Owns the worker threads. Two lanes (network: one fetch per rig; disk: worktrees); within a lane the rigs take turns
+/// of a few jobs, so a rig with many jobs delays nobody else's. One job runs per key (repository or worktree): a newer
+/// one sets the older's cancel flag and waits for the worker's word that it has ended. A worker past its job's deadline
+/// is given up: its asker hears `timed_out`, a new thread takes its place (for at most `max_given_up` at a time), and
+/// jobs of that key are refused until the thread comes back. Told: repository_request, worktree_request (results go to
+/// the asker). Fails: never by a job; a worker that dies takes the daemon.
 class git_executor_state {
 public:
   static inline const char* name = "git_executor";
@@ -67,7 +68,8 @@ private:
     std::chrono::milliseconds deadline{0};
     std::vector<git_worker_actor> idle;
     std::map<std::string, std::deque<job>> waiting; ///< by rig
-    std::string last_served;                        ///< the rig whose turn it was
+    std::string serving;                            ///< the rig whose turn it is
+    std::size_t served = 0;                         ///< jobs in this turn
   };
 
   void submit(std::size_t lane_index, job&& what);

@@ -1,7 +1,8 @@
 // How long a wake takes: townkeeper from the start of its process until it is ready, against git's own command line
 // doing the same.
 //
-//   bench/wake [RUNS]      (default 5; TMPDIR says where, default /dev/shm)
+//   bench/wake [RUNS [RIGSxAGENTS…]]      (default 5, 1x1 1x32 8x4 and the writer alone; TMPDIR says where, default
+//                                          /dev/shm)
 //
 // Each run of a row measures one side right after the other, on directories of their own that are removed only at the
 // end. Server and client share the machine: the server's CPU time is in the clock of both. After the clock each
@@ -43,6 +44,13 @@ std::string agent_name(std::uint32_t r, std::uint32_t a) {
 
 void fail(const std::string& why) {
   throw std::runtime_error{why};
+}
+
+shape parse_shape(const char* text) {
+  shape s{};
+  if (std::sscanf(text, "%ux%u", &s.rigs, &s.agents) != 2 || s.rigs == 0 || s.agents == 0)
+    fail(std::string{text} + " is no shape: RIGSxAGENTS, as in 8x4");
+  return s;
 }
 
 /// What a worktree must be, from the server.
@@ -233,9 +241,13 @@ int main(int argc, char** argv) {
   setenv("TMPDIR", "/dev/shm", 0);
   const auto runs = argc > 1 ? static_cast<std::uint32_t>(std::max(1, std::atoi(argv[1]))) : 5U;
   try {
-    for (const shape& s : {shape{1, 1}, shape{1, 32}, shape{8, 4}})
+    std::vector<shape> shapes;
+    for (int i = 2; i < argc; ++i)
+      shapes.push_back(parse_shape(argv[i]));
+    if (argc <= 2) shapes = {{1, 1}, {1, 32}, {8, 4}};
+    for (const shape& s : shapes)
       measure_wake(s, runs);
-    measure_writer(32, runs);
+    if (argc <= 2) measure_writer(32, runs);
   } catch (const std::exception& e) {
     std::fprintf(stderr, "bench/wake: %s\n", e.what());
     return 1;

@@ -22,13 +22,21 @@ client_state::client_state(const std::shared_ptr<io_core>& core, lookup_function
 
 result<void> client_state::prepare_tls(const std::filesystem::path& ca_file) {
   boost::system::error_code failed;
-  ::SSL_CTX_set_min_proto_version(tls.native_handle(), TLS1_2_VERSION);
-  tls.set_verify_mode(net::ssl::verify_peer);
-  tls.set_default_verify_paths(failed);
-  if (!failed && !ca_file.empty()) tls.load_verify_file(ca_file.string(), failed);
+  ::SSL_CTX_set_min_proto_version(tls_.native_handle(), TLS1_2_VERSION);
+  tls_.set_verify_mode(net::ssl::verify_peer);
+  if (!ca_file.empty()) tls_.load_verify_file(ca_file.string(), failed);
   if (!failed) return {};
   return error{error_code::invalid_config, ca_file.string(),
                fmt::format("cannot read certificates (PEM) from this CA file: {}", failed.message())};
+}
+
+net::ssl::context& client_state::tls() {
+  if (!system_trusted_) {
+    boost::system::error_code nothing_trusted; // then no certificate verifies, and that is said
+    tls_.set_default_verify_paths(nothing_trusted);
+    system_trusted_ = true;
+  }
+  return tls_;
 }
 
 std::shared_ptr<client_connection> client_state::take(const destination& to) {

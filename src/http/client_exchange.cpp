@@ -156,7 +156,7 @@ net::awaitable<result<void>> client_exchange::connect() {
   connection_ = connection;
   const auto found = co_await addresses();
   if (finished_ || !found) co_return finished_ ? result<void>() : result<void>(found.error());
-  const auto connected = co_await connection->connect(to_, *found, &owner_->tls, object_);
+  const auto connected = co_await connection->connect(to_, *found, to_.secure ? &owner_->tls() : nullptr, object_);
   connect_.cancel();
   co_return connected;
 }

@@ -22,8 +22,12 @@ class client_state : public std::enable_shared_from_this<client_state> {
 public:
   client_state(const std::shared_ptr<io_core>& core, lookup_function l);
 
-  /// Trusts the authorities in `ca_file` (none: empty) and the system's.
+  /// Trusts the authorities in `ca_file` (none: empty), and later the system's.
   result<void> prepare_tls(const std::filesystem::path& ca_file);
+
+  /// What https connections are made with; the first call reads the system's authorities, which takes tens of
+  /// milliseconds.
+  boost::asio::ssl::context& tls();
 
   /// A kept connection to `to` that still seems open, or null.
   std::shared_ptr<client_connection> take(const destination& to);
@@ -37,7 +41,6 @@ public:
   std::weak_ptr<io_core> core() const noexcept { return core_; }
 
   const lookup_function lookup;
-  boost::asio::ssl::context tls{boost::asio::ssl::context::tls_client};
   std::set<std::shared_ptr<client_exchange>> under_way;
 
 private:
@@ -49,6 +52,8 @@ private:
 
   void drop_old_ones();
 
+  boost::asio::ssl::context tls_{boost::asio::ssl::context::tls_client};
+  bool system_trusted_ = false;
   boost::asio::io_context& context_;
   std::weak_ptr<io_core> core_;
   std::list<kept_connection> kept_; ///< oldest first
