@@ -19,6 +19,14 @@ void not_empty_member(json_writer& out, std::string_view name, const std::string
   if (!value.empty()) out.member(name, value);
 }
 
+void nullable_member(json_writer& out, std::string_view name, const std::optional<std::string>& value) {
+  out.key(name);
+  if (value)
+    out.value(*value);
+  else
+    out.null();
+}
+
 void write(json_writer& out, const rig_report& r) {
   out.begin_object();
   out.member("rigId", r.rig_id);
@@ -166,6 +174,36 @@ std::string encode(const drained_request& request) {
     error_member(out, a.failure, max_text_bytes);
     out.end_object();
   });
+  out.end_object();
+  return out.text();
+}
+
+std::string encode(const recovery_point& point) {
+  json_writer out;
+  out.begin_object();
+  out.member("epoch", point.epoch);
+  out.member("seq", point.seq);
+  out.member("ref", point.ref);
+  not_empty_member(out, "commit", point.commit);
+  out.member("gitUrl", point.git_url);
+  out.member("branch", point.branch);
+  nullable_member(out, "remoteCommit", point.remote_commit);
+  nullable_member(out, "branchCommit", point.branch_commit);
+  out.key("head");
+  out.begin_object();
+  nullable_member(out, "ref", point.head.ref);
+  nullable_member(out, "commit", point.head.commit);
+  out.end_object();
+  out.member("clean", point.clean);
+  out.member("savedAt", point.saved_at);
+  out.member("kind", point.kind);
+  out.key("files");
+  out.begin_object();
+  out.member("staged", point.files.staged);
+  out.member("modified", point.files.modified);
+  out.member("untracked", point.files.untracked);
+  out.member("leftOut", point.files.left_out);
+  out.end_object();
   out.end_object();
   return out.text();
 }

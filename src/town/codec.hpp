@@ -22,6 +22,11 @@ std::string encode(const ready_report& report);
 std::string encode(const heartbeat_request& request);
 std::string encode(const completed_request& request);
 std::string encode(const drained_request& request);
+
+/// A recovery point as the town takes it: `remoteCommit`, `branchCommit`, `head.ref` and `head.commit` are null where
+/// there is nothing; an empty `commit` is left out (a point that is not sealed yet has none).
+std::string encode(const recovery_point& point);
+
 std::string encode_eviction(std::string_view instance_id, std::string_view reason);
 
 /// An agent's process as `/agents/{a}/status` and the answer of `/agents/start` show it.

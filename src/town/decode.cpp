@@ -163,6 +163,45 @@ result<token_refresh> decode_token_refresh(std::string_view body) {
   return token_refresh{secret(std::move(token)), std::move(town_id)};
 }
 
+result<std::vector<finished_agent>> decode_finished_agents(const answer_data& data) {
+  object_reader in(data.value(), {});
+  const auto* rigs = in.find_array("rigs");
+  if (rigs == nullptr) return error{error_code::corrupt, "state", "rigs is missing"};
+  std::vector<finished_agent> finished;
+  for (const auto& entry : rigs->GetArray()) {
+    object_reader rig(entry, "rigs[]");
+    const auto rig_id = rig.text("rigId", valid_id);
+    const auto* agents = rig.find_array("agents");
+    if (!rig.ok() || agents == nullptr) continue;
+    for (const auto& each : agents->GetArray()) {
+      object_reader agent(each, "agents[]");
+      auto agent_id = agent.text("agentId", valid_id);
+      const auto status = agent.text("status");
+      const bool has_said_done = agent.find_object("done") != nullptr;
+      std::optional<std::string> recovery_commit;
+      if (const auto* point = agent.find_object("recovery")) {
+        object_reader inner(*point, "recovery");
+        recovery_commit = inner.text("commit", full_commit);
+        agent.adopt(inner);
+      }
+      if (agent.ok() && status == "idle" && has_said_done)
+        finished.push_back({rig_id, std::move(agent_id), std::move(recovery_commit)});
+    }
+  }
+  return finished;
+}
+
+result<std::optional<std::string>> decode_snapshot_request(std::string_view body) {
+  constexpr auto what = "snapshot";
+  if (body.empty()) return std::optional<std::string>{};
+  const auto document = parse_body(what, body);
+  if (!document) return document.error();
+  object_reader in(*document, {});
+  auto agent_id = in.optional_text("agentId", valid_id);
+  if (!in.ok()) return refused_body(what, in.problem());
+  return agent_id;
+}
+
 std::optional<std::chrono::system_clock::time_point> parse_time(std::string_view text) {
   namespace c = std::chrono;
   std::size_t at = 0;

@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "core/secret.hpp"
 #include "town/answer.hpp"
@@ -37,6 +38,19 @@ result<git_token> decode_git_token(const answer_data& data);
 /// `POST /refresh-container-token`.
 result<secret> decode_container_token(const answer_data& data);
 
+/// One recovery point by itself, as `encode(const recovery_point&)` writes it. `commit` is what names it where the text
+/// cannot (a point that lies in the very commit it is part of). Errors: `corrupt`.
+result<recovery_point> decode_recovery_point(std::string_view json, const std::optional<std::string>& commit = {});
+
+/// An agent that has said done and holds no work.
+struct finished_agent {
+  std::string rig_id, agent_id;
+  std::optional<std::string> recovery_commit; ///< of the point that the town would ask for
+  friend bool operator==(const finished_agent&, const finished_agent&) = default;
+};
+/// Of `GET /state`: who is finished. An agent whose entry cannot be read is not.
+result<std::vector<finished_agent>> decode_finished_agents(const answer_data& data);
+
 /// The body of `POST /agents/start`. Ids, branches, URL and identity follow the rules of the desired state; names of
 /// variables are
 /// `[A-Za-z_][A-Za-z0-9_]*`. Fields that are not named in the contract are ignored.
@@ -48,6 +62,10 @@ struct token_refresh {
   std::optional<std::string> town_id;
 };
 result<token_refresh> decode_token_refresh(std::string_view body);
+
+/// The body of the control server's `POST /snapshot`: whose work is to be saved; nothing, also for an empty body:
+/// everyone's.
+result<std::optional<std::string>> decode_snapshot_request(std::string_view body);
 
 /// `2026-11-22T12:00:00Z`, with or without a fraction of a second, or with an offset (`+01:00`) in place of `Z` (RFC
 /// 3339).

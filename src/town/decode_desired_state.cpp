@@ -6,6 +6,7 @@
 #include <set>
 #include <utility>
 
+#include "core/bounded_json.hpp"
 #include "core/utf8.hpp"
 #include "town/decode.hpp"
 #include "town/object_reader.hpp"
@@ -15,12 +16,12 @@ namespace {
 
 using rapidjson::Value;
 
-recovery_point read_recovery_point(object_reader& in) {
+recovery_point read_recovery_point(object_reader& in, const std::optional<std::string>& commit = {}) {
   recovery_point p;
   p.epoch = in.integer("epoch", 1);
   p.seq = in.integer("seq", 0);
   p.ref = in.text("ref", recovery_ref);
-  p.commit = in.text("commit", full_commit);
+  p.commit = commit ? *commit : in.text("commit", full_commit);
   p.git_url = in.text("gitUrl", url_shape);
   p.branch = in.text("branch", valid_branch);
   p.remote_commit = in.optional_text("remoteCommit", full_commit);
@@ -204,6 +205,17 @@ result<boot_answer> decode_boot_answer(const answer_data& data) {
   if (!state) return state.error();
   answer.desired = std::move(*state);
   return answer;
+}
+
+result<recovery_point> decode_recovery_point(std::string_view json, const std::optional<std::string>& commit) {
+  constexpr auto what = "recovery point";
+  rapidjson::Document document;
+  if (const auto fault = parse_bounded(json, document))
+    return error{error_code::corrupt, what, fmt::format("is not JSON: {} at byte {}", fault->message, fault->offset)};
+  object_reader in(document, {});
+  auto point = read_recovery_point(in, commit);
+  if (!in.ok()) return error{error_code::corrupt, what, in.problem()};
+  return point;
 }
 
 } // namespace townkeeper::town

@@ -53,6 +53,15 @@ void write(json_writer& out, const agent_process_health& p) {
   out.end_object();
 }
 
+void write(json_writer& out, const agent_protection_health& p) {
+  out.begin_object();
+  out.member("agentId", p.agent_id);
+  if (!p.last_saved_at.empty()) out.member("lastSavedAt", p.last_saved_at);
+  out.member("dirtyFiles", p.dirty_files);
+  if (p.failure) out.member("lastError", wire_text(to_string(*p.failure), max_text_bytes));
+  out.end_object();
+}
+
 } // namespace
 
 std::string_view to_string(town_phase p) noexcept {
@@ -143,6 +152,11 @@ std::string encode(const health_document& doc) {
   }
   out.list("rigs", doc.rigs, [&](const rig_health& r) { write(out, r); });
   out.list("setAside", doc.set_aside, [&](const set_aside_entry& s) { write(out, s); });
+  out.key("protection");
+  out.begin_object();
+  out.member("unsavedAgeSeconds", doc.unsaved_age_seconds);
+  out.list("agents", doc.protection, [&](const agent_protection_health& p) { write(out, p); });
+  out.end_object();
   out.end_object();
   out.end_object();
   return out.text();

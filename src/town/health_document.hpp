@@ -53,6 +53,14 @@ struct agent_process_health {
   std::string started_at;
 };
 
+/// How far one agent's work is off the machine.
+struct agent_protection_health {
+  std::string agent_id;
+  std::string last_saved_at;    ///< empty: nothing was saved yet
+  std::int64_t dirty_files = 0; ///< in the last moment that was looked at
+  std::optional<error> failure; ///< why it is not saved, or what of it is not
+};
+
 struct health_document {
   town_phase phase = town_phase::booting;
   std::int64_t epoch = 0;
@@ -63,7 +71,9 @@ struct health_document {
   std::vector<rig_health> rigs;
   std::vector<set_aside_entry> set_aside;
   std::vector<agent_process_health> processes;
-  std::optional<error> trouble; ///< what keeps the daemon from going on (town unreachable, token refused)
+  std::optional<error> trouble;   ///< what keeps the daemon from going on (town unreachable, token refused)
+  double unsaved_age_seconds = 0; ///< of the oldest change of any agent that is not on a remote
+  std::vector<agent_protection_health> protection;
   double uptime_seconds = 0;
   bool draining = false;
 };

@@ -13,6 +13,7 @@ namespace {
 
 constexpr auto get = "GET";
 constexpr auto post = "POST";
+constexpr auto remove = "DELETE";
 constexpr auto nothing = "{}";
 
 std::string rig_path(std::string_view rig_id) {
@@ -83,6 +84,26 @@ call refresh_container_token() {
 
 call refresh_git_token(std::string_view rig_id) {
   return {"refresh-git-token", post, rig_path(rig_id) + "/refresh-git-token", nothing, {}};
+}
+
+call recovery_point(std::string_view rig_id, std::string_view agent_id, const town::recovery_point& point) {
+  return {"recovery-point", post, agent_path(rig_id, agent_id) + "/recovery-point", encode(point), {}};
+}
+
+call kept(std::string_view rig_id, std::string_view agent_id, const town::recovery_point& point) {
+  return {"kept", post, agent_path(rig_id, agent_id) + "/kept", encode(point), {}};
+}
+
+call drop_kept(std::string_view rig_id, std::string_view agent_id, std::string_view commit) {
+  return {"drop-kept", remove, agent_path(rig_id, agent_id) + "/kept/" + http::percent_encode(commit), {}, {}};
+}
+
+call state() {
+  return {"state", get, "/state", {}, {}};
+}
+
+call accept_loss(std::string_view rig_id, std::string_view agent_id) {
+  return {"accept-loss", remove, agent_path(rig_id, agent_id) + "/recovery", {}, {}};
 }
 
 std::optional<call> of_agent(std::string_view rig_id, std::string_view agent_id, std::string_view method,

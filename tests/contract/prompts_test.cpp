@@ -89,6 +89,27 @@ TEST_CASE("a prompt says why the disk is not to be trusted, and what to do about
   CHECK(section.find("It replaces the one before it") != std::string::npos);
 }
 
+TEST_CASE("a prompt says what is saved without the agent, what is not, and that it is no reason not to push") {
+  const auto role = any_role();
+  CAPTURE(role);
+  const auto section = section_of(prompt_file(role), "The disk is not to be trusted");
+  const auto begin = section.find("**What is saved without you.**");
+  REQUIRE(begin != std::string::npos);
+  const auto paragraph = section.substr(begin);
+  const auto not_saved = paragraph.find("Not saved:");
+  REQUIRE(not_saved != std::string::npos);
+  for (const auto* saved : {"staged", "modified", "untracked", "unpushed commits", "rebase in progress"}) {
+    CAPTURE(saved);
+    CHECK(paragraph.find(saved) < not_saved);
+  }
+  for (const auto* lost : {"ignored files", "submodules", "above the size limit", "`recovery.leftOut`",
+                           "outside your worktree", "running processes", "the last seconds before a crash"}) {
+    CAPTURE(lost);
+    CHECK(paragraph.find(lost, not_saved) != std::string::npos);
+  }
+  CHECK(paragraph.find("Commit and push all the same.") != std::string::npos);
+}
+
 TEST_CASE("a prompt tells how to read the recovery note, outcome by outcome") {
   const auto role = any_role();
   CAPTURE(role);

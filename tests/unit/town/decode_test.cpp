@@ -168,6 +168,32 @@ TEST_CASE("a new container token for the daemon") {
     CHECK(decode_token_refresh(bad).error().code == error_code::invalid_argument);
 }
 
+TEST_CASE("finished is who has said done and holds no work") {
+  const auto of = [](const std::string& agents) {
+    return decode_finished_agents(answer_data::parse(R"({"rigs":[{"rigId":"r1","agents":[)" + agents + "]}]}").value());
+  };
+  const std::string commit(40, 'c');
+  const auto found = of(R"({"agentId":"a1","status":"idle","done":{"branch":"b"},"recovery":{"commit":")" + commit +
+                        R"("}},)"
+                        R"({"agentId":"a2","status":"idle","done":null},)"
+                        R"({"agentId":"a3","status":"working","done":{"branch":"b"}},)"
+                        R"({"agentId":"../a4","status":"idle","done":{}},7,)"
+                        R"({"agentId":"a5","status":"idle","done":{},"recovery":{}})");
+  CHECK(found.value() == std::vector<finished_agent>{{"r1", "a1", commit}});
+  CHECK(decode_finished_agents(answer_data::parse("{}").value()).error().code == error_code::corrupt);
+}
+
+TEST_CASE("a snapshot is asked of one agent, or of all") {
+  CHECK(decode_snapshot_request(R"({"agentId":"a1"})").value() == "a1");
+  for (const auto* all : {"", "{}", R"({"agentId":null})"}) {
+    const auto asked = decode_snapshot_request(all);
+    REQUIRE(asked);
+    CHECK_FALSE(asked->has_value());
+  }
+  for (const auto* bad : {"[]", "{", R"({"agentId":1})", R"({"agentId":"../x"})"})
+    CHECK(decode_snapshot_request(bad).error().code == error_code::invalid_argument);
+}
+
 TEST_CASE("a time of RFC 3339") {
   CHECK(seconds_of("1970-01-01T00:00:00Z") == 0);
   CHECK(seconds_of("2026-11-22T12:00:00Z") == 1'795'348'800);

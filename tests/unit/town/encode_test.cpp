@@ -139,7 +139,7 @@ TEST_CASE("the health document keeps Gastown's fields and adds the recovery") {
   doc.started_at = "S";
   CHECK(encode(doc) == R"~({"status":"ok","agents":[],"servers":[],"uptime":0.0,"draining":false,"recovery":{)~"
                        R"~("phase":"booting","epoch":0,"instanceId":"i-1","startedAt":"S","progress":0.0,)~"
-                       R"~("rigs":[],"setAside":[]}})~");
+                       R"~("rigs":[],"setAside":[],"protection":{"unsavedAgeSeconds":0.0,"agents":[]}}})~");
 
   doc.phase = town_phase::degraded;
   doc.epoch = 3;
@@ -161,6 +161,8 @@ TEST_CASE("the health document keeps Gastown's fields and adds the recovery") {
   rig.failure = refused;
   rig.agents = {{"a1", "main", agent_phase::files, commit, 6, 7, agent_outcome::restored, "code", refused}};
   doc.rigs = {rig};
+  doc.unsaved_age_seconds = 1.5;
+  doc.protection = {{"a1", "T", 2, refused}, {"a2", "", 0, std::nullopt}};
   CHECK(
       encode(doc) ==
       R"~({"status":"ok","agents":[{"agentId":"a1","rigId":"r1","status":"running","pid":42,"startedAt":"P"}],)~"
@@ -173,7 +175,9 @@ TEST_CASE("the health document keeps Gastown's fields and adds the recovery") {
           commit +
           R"~(","filesDone":6,"filesTotal":7,"outcome":"restored","code":"code",)~"
           R"~("error":"r1: the remote wants a token (unauthorized)"}]}],)~"
-          R"~("setAside":[{"rigId":"r9","reason":"rigs[1].gitUrl is missing"},{"reason":"rigs[2].rigId is missing"}]}})~");
+          R"~("setAside":[{"rigId":"r9","reason":"rigs[1].gitUrl is missing"},{"reason":"rigs[2].rigId is missing"}],)~"
+          R"~("protection":{"unsavedAgeSeconds":1.5,"agents":[{"agentId":"a1","lastSavedAt":"T","dirtyFiles":2,)~"
+          R"~("lastError":"r1: the remote wants a token (unauthorized)"},{"agentId":"a2","dirtyFiles":0}]}}})~");
 }
 
 TEST_CASE("whatever a string or number holds, the result is JSON") {

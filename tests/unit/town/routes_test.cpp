@@ -4,6 +4,8 @@
 
 #include <set>
 
+#include "town/codec.hpp"
+
 using namespace townkeeper;
 using namespace townkeeper::town;
 
@@ -19,6 +21,11 @@ TEST_CASE("each call goes where the contract says") {
   CHECK(line(calls::drained({})) == "POST /container-drained");
   CHECK(line(calls::refresh_container_token()) == "POST /refresh-container-token");
   CHECK(line(calls::refresh_git_token("r1")) == "POST /rigs/r1/refresh-git-token");
+  CHECK(line(calls::recovery_point("r1", "a1", {})) == "POST /rigs/r1/agents/a1/recovery-point");
+  CHECK(line(calls::kept("r1", "a1", {})) == "POST /rigs/r1/agents/a1/kept");
+  CHECK(line(calls::drop_kept("r1", "a1", "0abc")) == "DELETE /rigs/r1/agents/a1/kept/0abc");
+  CHECK(line(calls::state()) == "GET /state");
+  CHECK(line(calls::accept_loss("r1", "a1")) == "DELETE /rigs/r1/agents/a1/recovery");
   for (const auto* word : {"checkpoint", "done", "status", "mail-ack"})
     CHECK(line(*calls::of_agent("r1", "a1", "POST", word, "{}")) == "POST /rigs/r1/agents/a1/" + std::string(word));
   for (const auto* word : {"prime", "checkpoints", "checkpoints?limit=20"})
@@ -27,6 +34,8 @@ TEST_CASE("each call goes where the contract says") {
 
 TEST_CASE("an id cannot leave its segment of a path") {
   CHECK(calls::refresh_git_token("../a b?c#d%2e").path == "/rigs/..%2Fa%20b%3Fc%23d%252e/refresh-git-token");
+  CHECK(calls::drop_kept("r", "a", "../recovery").path == "/rigs/r/agents/a/kept/..%2Frecovery");
+  CHECK(calls::accept_loss("r", "a/b").path == "/rigs/r/agents/a%2Fb/recovery");
   CHECK(calls::completed("r", "a/../../x", {}).path == "/rigs/r/agents/a%2F..%2F..%2Fx/completed");
 }
 
@@ -41,6 +50,15 @@ TEST_CASE("an agent makes the calls that are its own, and no other") {
   CHECK_FALSE(calls::of_agent("r1", "a1", "GET", "checkpoint", ""));
   CHECK_FALSE(calls::of_agent("r1", "a1", "POST", "prime", ""));
   CHECK_FALSE(calls::of_agent("r1", "a1", "DELETE", "status", ""));
+}
+
+TEST_CASE("what is dropped has no body, and what is saved has the point") {
+  town::recovery_point point;
+  point.seq = 17;
+  CHECK(calls::recovery_point("r", "a", point).body == encode(point));
+  CHECK(calls::kept("r", "a", point).body == encode(point));
+  CHECK(calls::drop_kept("r", "a", "0abc").body.empty());
+  CHECK(calls::accept_loss("r", "a").body.empty());
 }
 
 TEST_CASE("a checkpoint is one checkpoint however often its call is repeated, and the next is another") {
