@@ -9,12 +9,34 @@
 
 #include "core/secret.hpp"
 #include "git/git_error.hpp"
+#include "git/push_settings.hpp"
 
 namespace townkeeper::git {
 namespace {
 
 constexpr std::size_t sha1_hex_length = 40;
 constexpr int max_redirects = 3;
+constexpr std::size_t max_remote_words = 500;
+
+/// The list of texts libgit2 takes, as long as it is needed.
+class string_list {
+public:
+  explicit string_list(std::vector<std::string> texts)
+      : texts_(std::move(texts)) {
+    pointers_.reserve(texts_.size());
+    for (auto& text : texts_)
+      pointers_.push_back(text.data());
+    list_ = {pointers_.data(), pointers_.size()};
+  }
+  string_list(const string_list&) = delete;
+  string_list& operator=(const string_list&) = delete;
+  const git_strarray* get() const noexcept { return &list_; }
+
+private:
+  std::vector<std::string> texts_;
+  std::vector<char*> pointers_;
+  git_strarray list_{};
+};
 
 std::string hex(const git_oid& id) {
   std::string text(sha1_hex_length, '\0');
@@ -34,6 +56,8 @@ error from_status(const transfer_watch& watch, int status, const std::string& re
   case 404:
   case 410:
     return {error_code::not_found, rig, fmt::format("the remote has no such repository ({}): check the URL", status)};
+  case 413:
+    return {error_code::too_large, rig, "the remote takes no push of this size (413)"};
   case 429:
     return {error_code::rate_limited, rig, "the remote limits requests (429)" + wait};
   case 408:
@@ -47,8 +71,9 @@ error from_status(const transfer_watch& watch, int status, const std::string& re
 
 /// Where a redirect leads, when it may be followed: to another repository path of the same server, or from plain http
 /// to https on the same host. RFC 9110 section 10.2.2; the rest of the path is git's (gitprotocol-http(5)).
-std::optional<std::string> redirected_url(const std::string& from_url, std::string location, const url_policy& policy) {
-  constexpr std::string_view service = "?service=git-upload-pack", path = "/info/refs";
+std::optional<std::string> redirected_url(const std::string& from_url, std::string location, std::string_view service,
+                                          const url_policy& policy) {
+  constexpr std::string_view path = "/info/refs";
   const auto from = parse_url(from_url);
   if (location.starts_with('/') && !location.starts_with("//"))
     location.insert(0, from_url, 0, from_url.find('/', from_url.find("://") + 3));
@@ -94,6 +119,21 @@ struct session_callbacks {
     return static_cast<fetch_session*>(payload)->watch_.ended() ? GIT_EUSER : 0;
   }
   static int on_transfer(const git_indexer_progress*, void* payload) { return on_sideband(nullptr, 0, payload); }
+  static int on_push_sideband(const char* text, int size, void* payload) {
+    auto& says = static_cast<fetch_session*>(payload)->uploaded_.remote_says;
+    says.append(text, static_cast<std::size_t>(size));
+    if (says.size() > max_remote_words) says.erase(0, says.size() - max_remote_words);
+    return on_sideband(nullptr, 0, payload);
+  }
+  static int on_packing(int, unsigned, unsigned, void* payload) { return on_sideband(nullptr, 0, payload); }
+  static int on_sent(unsigned, unsigned, std::size_t bytes, void* payload) {
+    static_cast<fetch_session*>(payload)->uploaded_.sent_bytes = static_cast<std::int64_t>(bytes);
+    return on_sideband(nullptr, 0, payload);
+  }
+  static int on_answer(const char* ref, const char* refusal, void* payload) {
+    static_cast<fetch_session*>(payload)->uploaded_.answers[ref] = refusal == nullptr ? "" : refusal;
+    return 0;
+  }
 
   static void install(git_remote_callbacks& callbacks, fetch_session& session) {
     callbacks.credentials = give_credentials;
@@ -101,21 +141,35 @@ struct session_callbacks {
     callbacks.transfer_progress = on_transfer;
     callbacks.payload = &session;
   }
+
+  static void install_for_push(git_remote_callbacks& callbacks, fetch_session& session) {
+    install(callbacks, session);
+    callbacks.sideband_progress = on_push_sideband;
+    callbacks.pack_progress = on_packing;
+    callbacks.push_transfer_progress = on_sent;
+    callbacks.push_update_reference = on_answer;
+  }
 };
 
-fetch_session::fetch_session(const repository_job& job, std::string url, remote_address peer, repository_handle repo,
-                             const transfer_observer& observe)
+fetch_session::fetch_session(const repository_job& job, use purpose, std::string url, remote_address peer,
+                             repository_handle repo, const transfer_observer& observe)
     : job_(job)
+    , purpose_(purpose)
     , url_(std::move(url))
     , observe_(observe)
     , watch_(job, std::move(peer))
-    , repo_(std::move(repo)) {}
+    , repo_(std::move(repo)) {
+  if (purpose_ == use::push) watch_.sends();
+}
 
 fetch_session::~fetch_session() = default;
 
 error fetch_session::failure(int code) const {
-  if (const auto& reason = watch_.failure()) return {reason->code, reason->object, redact(reason->message)};
   const auto& head = const_cast<transfer_watch&>(watch_).response();
+  // A server may say no and close while the pack still goes out: the answer is truer than the broken connection.
+  const bool answered_early = purpose_ == use::push && head.status() >= 400;
+  if (const auto& reason = watch_.failure(); reason && !(answered_early && reason->code == error_code::unavailable))
+    return {reason->code, reason->object, redact(reason->message)};
   if (head.status() != 0 && head.status() != 200) return from_status(watch_, head.status(), head.retry_after());
   if (watch_.remote_is_shallow())
     return {error_code::unsupported, job_.rig_id,
@@ -136,16 +190,30 @@ error fetch_session::failure(int code) const {
 
 result<std::unique_ptr<fetch_session>> fetch_session::open(const repository_job& job, repository_handle repo,
                                                            bool may_be_thin, const transfer_observer& observe) {
+  return connected(job, use::fetch, std::move(repo), may_be_thin, observe);
+}
+
+result<std::unique_ptr<fetch_session>> fetch_session::open_for_push(const repository_job& job, repository_handle repo) {
+  static const transfer_observer nobody;
+  if (auto quick = pack_quickly(repo.get()); !quick) return quick.error();
+  return connected(job, use::push, std::move(repo), false, nobody);
+}
+
+result<std::unique_ptr<fetch_session>> fetch_session::connected(const repository_job& job, use purpose,
+                                                                repository_handle repo, bool may_be_thin,
+                                                                const transfer_observer& observe) {
+  const auto service = purpose == use::fetch ? "?service=git-upload-pack" : "?service=git-receive-pack";
   auto url = job.url;
   for (int redirects = 0;; ++redirects) {
     auto peer = parse_url(url);
     if (!peer) return peer.error();
-    std::unique_ptr<fetch_session> session(new fetch_session(job, url, std::move(*peer), std::move(repo), observe));
-    const auto connected = session->connect(may_be_thin);
-    if (connected) return session;
-    if (connected.error().code != error_code::redirect_refused || redirects == max_redirects) return connected.error();
-    auto next = redirected_url(url, session->watch_.response().location(), job.urls);
-    if (!next) return connected.error();
+    std::unique_ptr<fetch_session> session(
+        new fetch_session(job, purpose, url, std::move(*peer), std::move(repo), observe));
+    const auto outcome = session->connect(may_be_thin);
+    if (outcome) return session;
+    if (outcome.error().code != error_code::redirect_refused || redirects == max_redirects) return outcome.error();
+    auto next = redirected_url(url, session->watch_.response().location(), service, job.urls);
+    if (!next) return outcome.error();
     url = std::move(*next);
     session->remote_.reset();
     repo = std::move(session->repo_);
@@ -164,8 +232,9 @@ result<void> fetch_session::connect(bool may_be_thin) {
   session_callbacks::install(options.callbacks, *this);
   options.follow_redirects = GIT_REMOTE_REDIRECT_NONE;
   if (watch_.ended()) return failure(GIT_EUSER);
-  if (const int code = git_remote_connect_ext(remote_.get(), GIT_DIRECTION_FETCH, &options); code < 0)
-    return failure(code);
+  const auto direction = purpose_ == use::fetch ? GIT_DIRECTION_FETCH : GIT_DIRECTION_PUSH;
+  if (const int code = git_remote_connect_ext(remote_.get(), direction, &options); code < 0) return failure(code);
+  if (purpose_ == use::push) return read_advertisement();
   if (auto ready = receive_packs(repo_.get(), may_be_thin, watch_, observe_, received_); !ready) return ready;
   return read_advertisement();
 }
@@ -186,11 +255,7 @@ result<void> fetch_session::download(const std::vector<std::string>& refs) {
   specs.reserve(refs.size());
   for (const auto& ref : refs)
     specs.push_back("+" + ref + ":" + ref);
-  std::vector<char*> pointers;
-  pointers.reserve(specs.size());
-  for (auto& spec : specs)
-    pointers.push_back(spec.data());
-  const git_strarray list{pointers.data(), pointers.size()};
+  string_list list(specs);
   git_fetch_options options = GIT_FETCH_OPTIONS_INIT;
   session_callbacks::install(options.callbacks, *this);
   options.download_tags = GIT_REMOTE_DOWNLOAD_TAGS_NONE;
@@ -198,8 +263,31 @@ result<void> fetch_session::download(const std::vector<std::string>& refs) {
   options.update_fetchhead = 0;
   credentials_given_ = false;
   if (observe_) observe_({received_.bytes, received_.objects, received_.objects, true});
-  if (const int code = git_remote_download(remote_.get(), &list, &options); code < 0) return failure(code);
+  if (const int code = git_remote_download(remote_.get(), list.get(), &options); code < 0) return failure(code);
   return {};
+}
+
+result<upload_report> fetch_session::upload(const std::vector<std::string>& refspecs) {
+  string_list list(refspecs);
+  git_push_options options = GIT_PUSH_OPTIONS_INIT;
+  session_callbacks::install_for_push(options.callbacks, *this);
+  options.follow_redirects = GIT_REMOTE_REDIRECT_NONE;
+  credentials_given_ = false;
+  const int code = git_remote_upload(remote_.get(), list.get(), &options);
+  for (auto& c : uploaded_.remote_says)
+    if (c == '\n' || c == '\r') c = ' ';
+  if (code == 0) return std::move(uploaded_);
+  if (code == GIT_ENOTFOUND && !watch_.failure()) {
+    auto gone = object_error(code, job_.rig_id);
+    gone.message = "an object that is to be sent is not there: " + gone.message;
+    return gone;
+  }
+  const auto* last = git_error_last();
+  // Nothing but this text tells that the remote answered, and that the answer was no.
+  const bool refused = last != nullptr && std::string_view(last->message).starts_with("unpacking the sent packfile");
+  if (!refused || watch_.failure()) return failure(code);
+  uploaded_.unpacked = false;
+  return std::move(uploaded_);
 }
 
 } // namespace townkeeper::git

@@ -102,6 +102,12 @@ ssize_t watched_socket::send_now(const void* from, std::size_t size) noexcept {
   return sent;
 }
 
+bool watched_socket::is_open() const noexcept {
+  char byte = 0;
+  const auto got = ::recv(fd_, &byte, sizeof byte, MSG_PEEK | MSG_DONTWAIT);
+  return got > 0 || (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR));
+}
+
 ssize_t watched_socket::read(void* into, std::size_t size) {
   for (;;) {
     if (watch_.ended()) return -1;
@@ -116,6 +122,12 @@ ssize_t watched_socket::read(void* into, std::size_t size) {
   }
 }
 
+void watched_socket::read_last_words() {
+  char buffer[4096];
+  for (ssize_t got = 0; (got = receive_now(buffer, sizeof buffer)) > 0 && !watch_.response().is_complete();)
+    watch_.arrived({buffer, static_cast<std::size_t>(got)});
+}
+
 ssize_t watched_socket::write(const char* from, std::size_t size) {
   for (std::size_t done = 0; done < size;) {
     if (watch_.ended()) return -1;
@@ -126,7 +138,9 @@ ssize_t watched_socket::write(const char* from, std::size_t size) {
     }
     if (errno == EINTR) continue;
     if (errno != EAGAIN && errno != EWOULDBLOCK) {
-      watch_.fail(error_code::unavailable, fmt::format("the connection broke: {}", errno_text(errno)));
+      const int broke = errno;
+      read_last_words();
+      watch_.fail(error_code::unavailable, fmt::format("the connection broke: {}", errno_text(broke)));
       return -1;
     }
     if (!watch_.wait(fd_, POLLOUT)) return -1;

@@ -29,12 +29,16 @@ public:
   /// One attempt that never waits, for OpenSSL: as recv(2) and send(2).
   ssize_t receive_now(void* into, std::size_t size) noexcept;
   ssize_t send_now(const void* from, std::size_t size) noexcept;
+  /// False: the peer has closed it, or it broke. Never waits.
+  bool is_open() const noexcept;
   bool wait(short events) { return watch_.wait(fd_, events); }
 
   void close() noexcept;
   transfer_watch& watch() noexcept { return watch_; }
 
 private:
+  /// What a server said before it closed on a request it would not take: its status is the reason.
+  void read_last_words();
   bool connect_to(int fd, const void* address, unsigned length, transfer_watch::clock::time_point deadline);
 
   transfer_watch& watch_;

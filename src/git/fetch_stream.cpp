@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "git/fetch_socket.hpp"
 #include "git/fetch_tls.hpp"
@@ -32,6 +33,7 @@ struct network_stream : git_stream {
   watched_socket socket;
   std::optional<tls_session> tls;
   std::string host, port;
+  bool answered = false; ///< the latest thing that happened was an answer: what is written next is another request
 };
 
 network_stream& ours(git_stream* stream) noexcept {
@@ -52,6 +54,10 @@ int stream_connect(git_stream* stream) {
   return 0;
 }
 
+bool is_open(network_stream& self) {
+  return self.tls ? self.tls->is_open() : self.socket.is_open();
+}
+
 ssize_t stream_read(git_stream* stream, void* into, size_t size) {
   auto& self = ours(stream);
   auto& watch = self.socket.watch();
@@ -59,6 +65,7 @@ ssize_t stream_read(git_stream* stream, void* into, size_t size) {
   for (;;) {
     const auto got = self.tls ? self.tls->read(into, size) : self.socket.read(into, size);
     if (got < 0) return failed(watch);
+    self.answered = true;
     watch.arrived({static_cast<const char*>(into), static_cast<std::size_t>(got)});
     // libgit2 1.8 would follow a redirect to any port of the same host, and crashes on one without a query: it gets to
     // see none. Where one may be followed, `fetch_session::open` does it.
@@ -73,6 +80,12 @@ ssize_t stream_read(git_stream* stream, void* into, size_t size) {
 
 ssize_t stream_write(git_stream* stream, const char* from, size_t size, int) {
   auto& self = ours(stream);
+  // While a pack is prepared a server may have closed a connection that said nothing. Nothing of this request has been
+  // sent yet, and nothing but the connection is forgotten with the old one: HTTP keeps no state.
+  if (std::exchange(self.answered, false) && !is_open(self)) {
+    self.socket.close();
+    if (const int code = stream_connect(stream); code < 0) return code;
+  }
   self.socket.watch().response().expect();
   const auto sent = self.tls ? self.tls->write(from, size) : self.socket.write(from, size);
   return sent < 0 ? failed(self.socket.watch()) : sent;

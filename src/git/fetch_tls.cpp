@@ -187,6 +187,13 @@ ssize_t tls_session::read(void* into, std::size_t size) {
   }
 }
 
+bool tls_session::is_open() noexcept {
+  char byte = 0;
+  ERR_clear_error();
+  const int got = SSL_peek(ssl_.get(), &byte, sizeof byte); // takes in what is no data: new session tickets
+  return got > 0 || SSL_get_error(ssl_.get(), got) == SSL_ERROR_WANT_READ;
+}
+
 ssize_t tls_session::write(const char* from, std::size_t size) {
   for (std::size_t done = 0; done < size;) {
     if (socket_.watch().ended()) return -1;

@@ -20,6 +20,8 @@ public:
   /// As `watched_socket::read` and `write`.
   ssize_t read(void* into, std::size_t size);
   ssize_t write(const char* from, std::size_t size);
+  /// As `watched_socket::is_open`; the peer may also have said so by TLS's own word.
+  bool is_open() noexcept;
 
 private:
   struct free_ssl {

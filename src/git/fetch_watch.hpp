@@ -87,6 +87,9 @@ public:
   bool wait_until(int fd, short events, clock::time_point deadline, std::string_view what);
   void moved(std::int64_t bytes) noexcept;
   void pack_flows() noexcept { min_rate_ = min_bytes_per_second_in_pack; }
+  /// What flows goes out: when all of it is sent a server may have nothing to say but a keep-alive of five bytes every
+  /// five seconds (receive.keepAlive of git-config(1)), so that only silence counts.
+  void sends() noexcept { min_rate_ = 0; }
   bool pack_is_flowing() const noexcept { return min_rate_ == min_bytes_per_second_in_pack; }
 
   const remote_address& peer() const noexcept { return peer_; }

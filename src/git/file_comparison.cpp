@@ -43,7 +43,8 @@ result<std::optional<file_stamp>> file_comparison::stamp_if_same(int directory, 
   if (!blob) return blob.error();
   if (entry.mode == mode_symlink)
     return links_to(directory, leaf, (*blob)->bytes) ? std::optional(stamp_of(st)) : std::nullopt;
-  const auto expected = conversion_.to_worktree(entry, (*blob)->bytes, buffer_);
+  const std::string_view expected =
+      entry.as_it_is ? (*blob)->bytes : conversion_.to_worktree(entry, (*blob)->bytes, buffer_);
   if (static_cast<std::size_t>(st.st_size) != expected.size()) return std::optional<file_stamp>();
   auto same_bytes = holds(directory, leaf, entry, expected);
   if (!same_bytes) return same_bytes.error();

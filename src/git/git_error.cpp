@@ -76,4 +76,10 @@ error last_error(int code, std::string object) {
   return {kind, std::move(object), redact(std::move(text))};
 }
 
+error object_error(int code, std::string object) {
+  auto failure = last_error(code, std::move(object));
+  if (failure.code == error_code::not_found) failure.code = error_code::corrupt;
+  return failure;
+}
+
 } // namespace townkeeper::git

@@ -11,4 +11,7 @@ namespace townkeeper::git {
 /// libgit2 call.
 error last_error(int code, std::string object);
 
+/// The same where the object must be there: one that is missing makes the store `corrupt`, it is not `not_found`.
+error object_error(int code, std::string object);
+
 } // namespace townkeeper::git

@@ -13,6 +13,18 @@ constexpr std::size_t entry_fixed_bytes = 62;
 constexpr std::size_t entry_alignment = 8;
 constexpr std::size_t max_flag_length = 0xFFF; // longer names are delimited by their NUL alone
 constexpr std::size_t checksum_bytes = 20;
+constexpr std::size_t assume_unchanged_flag = 0x8000, extended_flag = 0x4000;
+constexpr unsigned stage_shift = 12;
+constexpr std::size_t skip_worktree_flag = 0x4000, intent_to_add_flag = 0x2000; // of the second 16 bits, version 3
+
+bool needs_extended_flags(const index_record& r) noexcept {
+  return r.skip_worktree || r.intent_to_add;
+}
+
+void append_u16(std::string& out, std::size_t value) {
+  out += static_cast<char>(static_cast<unsigned char>(value >> 8));
+  out += static_cast<char>(static_cast<unsigned char>(value));
+}
 
 void append_u32(std::string& out, std::uint64_t value) {
   const std::array<char, 4> big_endian{static_cast<char>(static_cast<unsigned char>(value >> 24)),
@@ -32,9 +44,12 @@ void append_entry(std::string& out, const index_record& r) {
                            r.stamp.inode, r.mode, r.stamp.uid, r.stamp.gid, r.stamp.size})
     append_u32(out, field);
   append_id(out, r.id);
-  const auto length = std::min(r.path.size(), max_flag_length);
-  out += static_cast<char>(static_cast<unsigned char>(length >> 8));
-  out += static_cast<char>(static_cast<unsigned char>(length));
+  auto flags = std::min(r.path.size(), max_flag_length) | static_cast<std::size_t>(r.stage) << stage_shift;
+  if (r.assume_unchanged) flags |= assume_unchanged_flag;
+  if (needs_extended_flags(r)) flags |= extended_flag;
+  append_u16(out, flags);
+  if (needs_extended_flags(r))
+    append_u16(out, (r.skip_worktree ? skip_worktree_flag : 0) | (r.intent_to_add ? intent_to_add_flag : 0));
   out += r.path;
   // One to eight NULs, so that the name ends in at least one.
   out.append(entry_alignment - (out.size() - begin) % entry_alignment, '\0');
@@ -73,7 +88,7 @@ result<std::string> serialise_index(std::span<const index_record> records, std::
     expected += entry_fixed_bytes + entry_alignment + r.path.size();
   out.reserve(expected);
   out += "DIRC";
-  append_u32(out, 2);
+  append_u32(out, std::any_of(records.begin(), records.end(), needs_extended_flags) ? 3 : 2);
   append_u32(out, records.size());
   for (const auto& r : records)
     append_entry(out, r);

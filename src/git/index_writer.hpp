@@ -25,17 +25,20 @@ struct file_stamp {
 /// The stamp of what stat saw; each field is cut to 32 bits, as in the file format.
 file_stamp stamp_of(const struct stat& st) noexcept;
 
-/// One stage-0 entry.
+/// One entry.
 struct index_record {
   std::string_view path;
   git_oid id{};
   std::uint32_t mode = 0;
   file_stamp stamp;
+  int stage = 0;
+  bool assume_unchanged = false, skip_worktree = false, intent_to_add = false;
 };
 
-/// The bytes of an index file of version 2 with the SHA-1 at its end, and with the TREE extension when `trees` is not
-/// empty (then the first `git status` need not read the trees). `records` must be in index order and cover exactly
-/// `trees`. Source: gitformat-index.
+/// The bytes of an index file of version 2 (3 where an entry has a flag that needs it) with the SHA-1 at its end, and
+/// with the TREE extension when `trees` is not empty (then the first `git status` need not read the trees). `records`
+/// must be in index order (path, then stage) and, all of stage 0, cover exactly `trees` if there are any. Source:
+/// gitformat-index.
 result<std::string> serialise_index(std::span<const index_record> records, std::span<const manifest_tree> trees);
 
 } // namespace townkeeper::git

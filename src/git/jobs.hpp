@@ -8,11 +8,13 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "core/error.hpp"
 #include "core/secret.hpp"
+#include "town/model.hpp"
 
 /// What the git layer can be asked to do, as plain values: no libgit2 type is seen above src/git. Each function here
 /// runs on the calling thread, may block for as long as its limits say, opens its own handles, and may run beside any
@@ -53,17 +55,32 @@ struct transfer_progress {
 };
 using transfer_observer = std::function<void(const transfer_progress&)>;
 
+/// The recovery points of one agent that are to be looked for.
+struct wanted_point {
+  std::string agent_id;
+  std::string prefix;                           ///< refs/townkeeper/<town>/<agent>/: what follows is the epoch
+  std::optional<town::recovery_point> recorded; ///< what the town knows; fetched from its own `git_url`
+};
+
 struct repository_job {
   std::string rig_id;
   std::filesystem::path directory; ///< `<workspace>/rigs/<rigId>`; the bare repository is `repo.git` below it
   std::string url;
   std::string default_branch;
   std::vector<std::string> branches; ///< what the agents want: branches and base refs, without `refs/heads/`
+  std::vector<wanted_point> points;
+  std::set<std::string> agent_branches; ///< the other local branches belong to the rig
   std::optional<credentials> login;
   transfer_limits limits;
   url_policy urls;
   std::string ca_file; ///< empty: the system's bundle
   cancel_flag cancel;
+};
+
+/// The greatest (epoch, seq) of an agent, among the town's record and what the remote advertises.
+struct found_recovery {
+  town::recovery_point point;
+  std::vector<town::left_out_file> left_out;
 };
 
 struct repository_restored {
@@ -76,6 +93,10 @@ struct repository_restored {
   std::int64_t fetched_bytes = 0;
   std::int64_t fetched_objects = 0;
   std::vector<std::string> healed; ///< what was broken on the warm disk and mended, for the log
+  /// By agent, where there is a point; an error (`recovery_point_missing`, `corrupt`, `unsupported`) where the greatest
+  /// one cannot be read: nothing older is used in its place.
+  std::map<std::string, result<found_recovery>> points;
+  std::int64_t rig_refs_set = 0; ///< local branches, tags and stash entries brought back from the rig's greatest point
 };
 
 /// Makes `repo.git` hold the default branch and every wanted branch at the remote's tip, with full history: one fetch
@@ -84,7 +105,7 @@ struct repository_restored {
 /// fails nobody else.
 result<repository_restored> restore_repository(const repository_job& job, const transfer_observer& observe);
 
-enum class worktree_step { branch, files, verifying };
+enum class worktree_step { branch, files, recovery, verifying };
 struct worktree_progress {
   worktree_step step = worktree_step::branch;
   std::int64_t files_done = 0;
@@ -102,7 +123,21 @@ struct worktree_job {
   std::optional<std::string> base_ref;
   bool ever_pushed =
       false; ///< headCommit or recovery is on record, or baseRef is absent: then a missing branch is `branch_missing`
+  std::optional<found_recovery> point; ///< to be put on top; its objects are in the repository
+  bool disk_is_kept = false; ///< what an older disk held was saved as a kept point: it may be replaced by the point
   cancel_flag cancel;
+};
+
+/// What became of the recovery point. (DESIGN: "On top of the branch".)
+enum class point_outcome {
+  none,    ///< there is no point
+  applied, ///< everything is as it was → recovered (a clean point: restored)
+  held,    ///< the branch moved on and holds everything that was in the point → restored
+  kept,    ///< the branch moved otherwise: the worktree is at the branch, the point stays under its ref → diverged
+  unpublished, ///< the branch is gone from the remote; everything is as it was, without upstream → diverged
+  disk_newer,  ///< the disk is at or after the point, and was left alone
+  disk_older,  ///< the disk holds older work that is saved nowhere: nothing was touched; save it as a kept point, then
+               ///< ask again with `disk_is_kept`
 };
 
 struct worktree_restored {
@@ -115,11 +150,14 @@ struct worktree_restored {
   bool created_from_base = false;    ///< the branch was never pushed and starts at base_tip
   std::vector<std::string> healed;   ///< what was mended ("index rebuilt", "registration restored")
   std::vector<std::string> reported; ///< what the agent should know ("3 paths keep LFS pointers", …)
+  point_outcome recovery = point_outcome::none;
+  std::int64_t applied_files = 0; ///< paths that the point brought: staged, modified, deleted or untracked
 };
 
 /// Puts one worktree of `repository` at `worktree`, on `branch`, at the remote's tip; verified: HEAD, index and files
-/// agree and `git status` is clean, unless a warm worktree held work, which is left as it is. Errors: `branch_missing`,
-/// `corrupt`, `disk`, `dirty`, `unsupported`, `cancelled`.
+/// agree and `git status` is clean, unless a warm worktree held work, which is left as it is. With a point: as
+/// `recovery` says. Errors: `branch_missing`, `recovery_point_missing`, `corrupt`, `disk`, `dirty`, `unsupported`,
+/// `cancelled`.
 result<worktree_restored> restore_worktree(const worktree_job& job, const worktree_observer& observe);
 
 struct worktree_removal {

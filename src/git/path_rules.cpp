@@ -113,13 +113,6 @@ bool any_backslash_part(std::string_view name, Predicate predicate) noexcept {
   }
 }
 
-bool has_control_character(std::string_view name) noexcept {
-  return std::any_of(name.begin(), name.end(), [](char c) {
-    const auto u = static_cast<unsigned char>(c);
-    return u < 0x20 || u == 0x7F;
-  });
-}
-
 error refused(std::string_view path, std::string_view reason) {
   return {error_code::invalid_argument, printable(path),
           fmt::format("{}; the commit must be mended on the remote before it can be checked out", reason)};
@@ -139,7 +132,7 @@ result<void> check_entry_name(std::string_view name, entry_kind kind, std::strin
   if (name.empty()) return refused(path, "holds an empty name");
   if (name == "." || name == "..") return refused(path, "names a directory outside its own");
   if (name.find('/') != std::string_view::npos) return refused(path, "holds a slash inside one name");
-  if (has_control_character(name)) return refused(path, "holds a control character");
+  if (name.find('\0') != std::string_view::npos) return refused(path, "holds a NUL inside one name");
   if (is_dot_git(name)) return refused(path, "is a spelling of .git");
   if (kind == entry_kind::symlink && is_dot_gitmodules(name))
     return refused(path, ".gitmodules must not be a symbolic link");

@@ -6,7 +6,8 @@
 #include "core/error.hpp"
 
 /// Which names of a tree may reach the disk. The rules are git's own for a repository that may be opened on any system
-/// (`core.protectHFS` and `core.protectNTFS`, git-config(1)), and control characters are refused besides.
+/// (`core.protectHFS` and `core.protectNTFS`, git-config(1)). Control characters are written, as git writes them: an
+/// agent's file of such a name is its work as any other. Whatever shows a path shows it by `printable`.
 namespace townkeeper::git {
 
 enum class entry_kind { file, symlink, directory, submodule };
@@ -24,8 +25,7 @@ bool is_dot_git(std::string_view name) noexcept;
 bool is_dot_gitmodules(std::string_view name) noexcept;
 
 /// Checks one name of a tree. `path` (of which `name` is the last part) is what the error names. `invalid_argument`:
-/// empty,
-/// `.`, `..`, with a slash, NUL or control character, a spelling of `.git`, or a `.gitmodules` that is a link.
+/// empty, `.`, `..`, with a slash or NUL, a spelling of `.git`, a `.gitmodules` that is a link, or too long a path.
 result<void> check_entry_name(std::string_view name, entry_kind kind, std::string_view path);
 
 /// `text` with control characters shown as `\xNN`, so that a hostile name cannot forge a log line or an error.

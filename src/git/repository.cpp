@@ -13,7 +13,9 @@
 #include "git/repository_layout.hpp"
 #include "git/repository_mend.hpp"
 #include "git/repository_packs.hpp"
+#include "git/repository_points.hpp"
 #include "git/repository_refs.hpp"
+#include "git/rig_refs.hpp"
 
 namespace townkeeper::git {
 namespace {
@@ -29,6 +31,7 @@ public:
   restoration(const repository_job& job, const transfer_observer& observe)
       : job_(job)
       , observe_(observe)
+      , points_(job, observe)
       , is_cancelled_([flag = job.cancel] { return flag && flag->load(std::memory_order_relaxed); }) {}
 
   result<repository_restored> run();
@@ -45,14 +48,21 @@ private:
   result<void> refill(advertisement& remote, repository_handle& repo);
   result<void> set_refs(git_repository* repo, const advertisement& remote);
 
+  std::vector<std::string> points_to_bring(const fs::path& repository) const;
+  bool may_be_a_points_fault(const error& why) const;
+
   result<std::unique_ptr<fetch_session>> connect(const fs::path& repository, bool has_objects);
   void read_tips(const advertisement& remote);
   result<void> bring(fetch_session& session, std::vector<std::string> refs);
 
   const repository_job& job_;
   const transfer_observer& observe_;
+  point_search points_;
   const std::function<bool()> is_cancelled_;
   std::vector<std::string> wanted_; ///< the default branch first; valid and distinct
+  advertisement remote_;            ///< of the latest session
+  bool cloned_ = false;
+  bool with_points_ = true; ///< fetch points and branches together
   repository_restored done_;
 };
 
@@ -68,7 +78,11 @@ result<repository_restored> restoration::run() {
     if (!path) return path.error();
     done_.repository = *path;
     const auto outcome = bring_up(*path);
-    if (outcome) return std::move(done_);
+    if (outcome) {
+      points_.settle(remote_, cloned_, done_);
+      return std::move(done_);
+    }
+    if (std::exchange(with_points_, with_points_ && !may_be_a_points_fault(outcome.error())) != with_points_) continue;
     if (outcome.error().code != error_code::conflict) return outcome.error();
     if (round == max_rounds)
       return error{error_code::unavailable, job_.rig_id, "the remote moved each time it was read; it is tried again"};
@@ -96,7 +110,20 @@ result<std::unique_ptr<fetch_session>> restoration::connect(const fs::path& repo
   return session;
 }
 
+std::vector<std::string> restoration::points_to_bring(const fs::path& repository) const {
+  return with_points_ ? points_.refs_to_bring(remote_, repository) : std::vector<std::string>{};
+}
+
+/// A point that the remote cannot give ends the whole answer: then the branches are fetched without any, and each point
+/// by itself.
+bool restoration::may_be_a_points_fault(const error& why) const {
+  const bool by_its_nature = why.code == error_code::corrupt || why.code == error_code::unavailable ||
+                             why.code == error_code::internal || why.code == error_code::not_found;
+  return by_its_nature && !remote_.refs.empty() && !points_.refs_to_bring(remote_, {}).empty();
+}
+
 void restoration::read_tips(const advertisement& remote) {
+  remote_ = remote;
   done_.tips.clear();
   done_.remote_empty = remote.refs.empty();
   done_.default_branch_gone.reset();
@@ -130,6 +157,8 @@ result<advertisement> restoration::fetch_all(const fs::path& fresh) {
   std::vector<std::string> refs;
   for (const auto& [branch, id] : done_.tips)
     refs.push_back(local_prefix + branch);
+  const auto points = points_to_bring({});
+  refs.insert(refs.end(), points.begin(), points.end());
   if (const auto brought = bring(**session, std::move(refs)); !brought) return brought.error();
   for (const auto& [branch, id] : done_.tips)
     if (!commit_is_readable((*session)->repository(), id))
@@ -141,10 +170,12 @@ result<void> restoration::clone() {
   temporary_directory building(job_.directory / temporary_name(".new"));
   if (const auto fetched = fetch_all(building.path()); !fetched) return fetched.error();
   if (const auto written = write_first_refs(building.path(), done_.tips, job_.default_branch); !written) return written;
+  if (const auto noted = want_rig_refs(building.path()); !noted) return noted;
   const auto published = publish(building.path(), done_.repository);
   if (!published) return published.error();
   if (!*published) return error{error_code::conflict, job_.rig_id, "another repository stands in its place"};
   building.release();
+  cloned_ = true;
   return {};
 }
 
@@ -188,6 +219,8 @@ result<advertisement> restoration::fetch_missing(repository_handle& repo) {
     std::vector<std::string> missing;
     for (const auto& [branch, id] : done_.tips)
       if (target_of(repo.get(), tracking_prefix + branch) != id) missing.push_back(local_prefix + branch);
+    const auto points = points_to_bring(done_.repository);
+    missing.insert(missing.end(), points.begin(), points.end());
     if (missing.empty()) return remote;
     whole = has_whole_history(repo.get(), "refs/", is_cancelled_);
     if (!whole) return whole.error();
@@ -232,7 +265,11 @@ result<void> restoration::set_refs(git_repository* repo, const advertisement& re
   if (const auto tip = done_.tips.find(job_.default_branch); tip != done_.tips.end())
     if (const auto placed = place_default_branch(repo, tip->first, tip->second, previous_tip); !placed)
       return placed.error();
-  if (const auto configured = configure_branches(repo, wanted_); !configured) return configured.error();
+  // A local branch that is gone from the remote may have lost its upstream on purpose.
+  std::vector<std::string> usual;
+  for (const auto& branch : wanted_)
+    if (done_.tips.contains(branch) || target_of(repo, local_prefix + branch).empty()) usual.push_back(branch);
+  if (const auto configured = configure_branches(repo, usual); !configured) return configured.error();
   return {};
 }
 

@@ -26,7 +26,8 @@ public:
   ~converter() {
     if (known()) ::iconv_close(handle_);
   }
-  bool known() const noexcept { return handle_ != reinterpret_cast<iconv_t>(-1); }
+  // iconv_open(3): "(iconv_t) -1" says that there is no such conversion.
+  bool known() const noexcept { return handle_ != reinterpret_cast<iconv_t>(-1); } // NOLINT(performance-no-int-to-ptr)
 
   bool run(std::string_view in, std::string& out) {
     auto* source = const_cast<char*>(in.data()); // iconv's signature; it does not write through it
@@ -134,6 +135,51 @@ std::optional<std::string> encoded_as(std::string_view utf8, const std::string& 
   }
   converter conversion(name, "UTF-8");
   if (!conversion.known() || !conversion.run(utf8, out)) return std::nullopt;
+  return out;
+}
+
+std::string without_crlf(std::string_view text) {
+  std::string out;
+  out.reserve(text.size());
+  for (std::size_t i = 0; i < text.size(); ++i)
+    if (text[i] != '\r' || i + 1 == text.size() || text[i + 1] != '\n') out += text[i];
+  return out;
+}
+
+std::string with_collapsed_ident(std::string_view text) {
+  std::string out;
+  for (;;) {
+    const auto dollar = text.find("$Id");
+    if (dollar == std::string_view::npos) break;
+    out += text.substr(0, dollar + 3);
+    text.remove_prefix(dollar + 3);
+    if (!text.starts_with(':')) continue;
+    const auto end = text.find('$', 1);
+    if (end == std::string_view::npos) break;
+    if (text.substr(0, end).find('\n') != std::string_view::npos) continue;
+    text.remove_prefix(end);
+  }
+  out += text;
+  return out;
+}
+
+std::optional<std::string> decoded_from(std::string_view text, const std::string& encoding) {
+  const auto is_named = [&](std::string_view name) { return names_equal(encoding, name); };
+  const bool little = text.starts_with("\xFF\xFE");
+  const bool big = text.starts_with("\xFE\xFF");
+  auto name = encoding;
+  if (is_named("UTF-16LE-BOM") || is_named("UTF-16BE-BOM")) {
+    name.resize(name.size() - std::string_view("-BOM").size());
+    if (!(is_named("UTF-16LE-BOM") ? little : big)) return std::nullopt;
+    text.remove_prefix(2);
+  } else if ((is_named("UTF-16") || is_named("UTF16")) && !little && !big) {
+    return std::nullopt;
+  } else if ((is_named("UTF-16LE") || is_named("UTF-16BE")) && (little || big)) {
+    return std::nullopt;
+  }
+  std::string out;
+  converter conversion("UTF-8", name.c_str());
+  if (!conversion.known() || !conversion.run(text, out)) return std::nullopt;
   return out;
 }
 

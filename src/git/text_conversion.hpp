@@ -25,6 +25,14 @@ std::string with_expanded_ident(std::string_view blob, std::string_view blob_hex
 /// the text cannot be written in it.
 std::optional<std::string> encoded_as(std::string_view utf8, const std::string& encoding);
 
+/// The reverse of each, as `git add` makes them. Every `\r\n` becomes `\n`.
+std::string without_crlf(std::string_view text);
+/// Every `$Id: …$` on one line becomes `$Id$`.
+std::string with_collapsed_ident(std::string_view text);
+/// From `encoding` to UTF-8, without a byte order mark; nothing when iconv does not know it, the text is not of it, or
+/// a byte order mark that must be there is not (or the reverse), where git refuses the file.
+std::optional<std::string> decoded_from(std::string_view text, const std::string& encoding);
+
 /// True for the names of UTF-8, which need no conversion.
 bool is_utf8_name(std::string_view encoding) noexcept;
 

@@ -60,9 +60,10 @@ entry_kind kind_of(std::uint32_t mode) noexcept {
 
 class manifest_reader {
 public:
-  manifest_reader(object_store& objects, const cancel_flag& cancel)
+  manifest_reader(object_store& objects, const cancel_flag& cancel, std::vector<std::string>* refused)
       : objects_(objects)
-      , cancel_(cancel) {}
+      , cancel_(cancel)
+      , refused_(refused) {}
 
   result<manifest> run(const git_oid& root) {
     if (count_paths(root, 0) > max_tree_paths)
@@ -153,7 +154,13 @@ private:
     path_ += e.name;
     const auto mode = canonical_mode(e.raw_mode);
     if (mode == 0) return malformed(fmt::format("holds an entry of unknown type {:o}", e.raw_mode));
-    if (auto ok = check_entry_name(e.name, kind_of(mode), path_); !ok) return ok;
+    if (auto ok = check_entry_name(e.name, kind_of(mode), path_); !ok) {
+      if (refused_ == nullptr) return ok;
+      refused_->push_back(to_string(ok.error()));
+      out_.trees[parent].exact = false;
+      path_.resize(length);
+      return {};
+    }
     if (mode == mode_directory) {
       const auto child = out_.trees.size();
       if (auto done = descend(e.id, e.name); !done) return done;
@@ -168,7 +175,7 @@ private:
     } else {
       if (mode != e.raw_mode) out_.trees[parent].exact = false;
       if (e.name == ".gitattributes" && mode != mode_submodule) out_.has_attributes_file = true;
-      out_.entries.push_back({path_, e.id, mode});
+      out_.entries.push_back({path_, e.id, mode, false});
     }
     path_.resize(length);
     return {};
@@ -176,6 +183,7 @@ private:
 
   object_store& objects_;
   const cancel_flag& cancel_;
+  std::vector<std::string>* refused_;
   manifest out_;
   std::string path_;
   std::unordered_map<std::string, std::size_t> counts_; ///< tree → paths below it
@@ -183,8 +191,9 @@ private:
 
 } // namespace
 
-result<manifest> read_manifest(object_store& objects, const git_oid& root, const cancel_flag& cancel) {
-  return manifest_reader(objects, cancel).run(root);
+result<manifest> read_manifest(object_store& objects, const git_oid& root, const cancel_flag& cancel,
+                               std::vector<std::string>* refused) {
+  return manifest_reader(objects, cancel, refused).run(root);
 }
 
 error cancelled_error(std::string object) {

@@ -26,6 +26,7 @@ struct manifest_entry {
   std::string path; ///< relative to the worktree, checked by path_rules
   git_oid id{};
   std::uint32_t mode = 0; ///< one of the four above
+  bool as_it_is = false;  ///< the blob holds the file's very bytes: no conversion
 };
 
 /// One directory of the tree, as the index's TREE extension lists it.
@@ -46,7 +47,9 @@ struct manifest {
 
 /// Reads the tree `root` whole. Errors: `invalid_argument` for a path that must not reach the disk (nothing was
 /// written), `corrupt` for a tree that is missing, malformed, unsorted or names a path twice, `too_large`, `cancelled`.
-result<manifest> read_manifest(object_store& objects, const git_oid& root, const cancel_flag& cancel);
+/// `refused`: a path that must not reach the disk fails nothing; it is left out with all below it and named there.
+result<manifest> read_manifest(object_store& objects, const git_oid& root, const cancel_flag& cancel,
+                               std::vector<std::string>* refused = nullptr);
 
 /// The error every job ends with when its flag is set.
 error cancelled_error(std::string object);

@@ -1,3 +1,5 @@
+#include "git/apply_creation.hpp"
+#include "git/apply_worktree.hpp"
 #include "git/git_error.hpp"
 #include "git/handle.hpp"
 #include "git/jobs.hpp"
@@ -33,6 +35,8 @@ result<worktree_restored> restore_worktree(const worktree_job& job, const worktr
     return last_error(rc, place->repository.native());
 
   sweep_staging(place->worktrees.get());
+  if (auto done = clear_unpublished(*place); !done) return done.error();
+  if (job.point) return restore_with_point(*place, repository.get(), job, observe);
   auto target = choose_target(repository.get(), job);
   if (!target) return target.error();
   auto repair = mend_worktree(*place, repository.get(), job, *target);
@@ -46,6 +50,7 @@ result<worktree_restored> restore_worktree(const worktree_job& job, const worktr
   auto restored = repair->is_there ? update_worktree(*place, repository.get(), job, *target, observe)
                                    : create_worktree(*place, repository.get(), job, *target, observe);
   if (!restored) return restored.error();
+  if (restored->left_dirty) restored->recovery = point_outcome::disk_newer;
   append(restored->healed, repair->healed);
   append(restored->healed, target->healed);
   append(restored->reported, repair->reported);

@@ -11,15 +11,13 @@
 #include "git/index_writer.hpp"
 #include "git/local_branch.hpp"
 #include "git/object_id.hpp"
+#include "git/recovery.hpp"
 #include "git/registration.hpp"
 #include "git/tree_reader.hpp"
 #include "git/worktree_writer.hpp"
 
 namespace townkeeper::git {
 namespace {
-
-constexpr const char* staged_files = "files";
-constexpr const char* staged_registration = "registration";
 
 result<descriptor> make_directory(int parent, const char* name) {
   if (::mkdirat(parent, name, 0777) != 0) return disk_error(errno, name, "cannot be created");
@@ -34,31 +32,44 @@ std::vector<index_record> records_of(const manifest& files, const std::vector<fi
   return records;
 }
 
-/// Puts the two directories in their places. The rename of the registration is the moment from which the worktree
-/// exists.
-result<void> publish(const worktree_place& place, int staging) {
+} // namespace
+
+result<staged_worktree> stage_worktree(const worktree_place& place) {
+  auto staging = staging_directory::make(place);
+  if (!staging) return staging.error();
+  auto files = make_directory(staging->fd(), staged_worktree::files_name);
+  if (!files) return files.error();
+  auto registration = make_directory(staging->fd(), staged_worktree::registration_name);
+  if (!registration) return registration.error();
+  return staged_worktree{std::move(*staging), std::move(*files), std::move(*registration)};
+}
+
+result<void> publish(const worktree_place& place, const staged_worktree& staged) {
   const auto* name = place.agent_id.c_str();
-  if (const auto failed = rename_new(staging, staged_files, place.worktrees.get(), name); failed != 0)
+  const auto staging = staged.staging.fd();
+  if (const auto failed = rename_new(staging, staged_worktree::files_name, place.worktrees.get(), name); failed != 0)
     return disk_error(failed, place.worktree.native(), "cannot be put in place");
-  const auto failed = rename_new(staging, staged_registration, place.registrations.get(), name);
+  const auto failed = rename_new(staging, staged_worktree::registration_name, place.registrations.get(), name);
   if (failed == 0) return {};
   // Back where it is removed with the rest; should even that fail, the next start finds a directory without
   // registration and mends it.
-  static_cast<void>(rename_new(place.worktrees.get(), name, staging, staged_files));
+  static_cast<void>(rename_new(place.worktrees.get(), name, staging, staged_worktree::files_name));
   return disk_error(failed, place.registration.native(), "cannot be put in place");
 }
 
-} // namespace
+result<void> note_point(int registration, const worktree_job& job) {
+  if (!job.point) return {};
+  const auto& point = job.point->point;
+  return create_file(registration, point_mark_file, point_mark_text({point.epoch, point.seq, point.commit}));
+}
 
 result<worktree_restored> create_worktree(const worktree_place& place, git_repository* repository,
                                           const worktree_job& job, const worktree_target& target,
                                           const worktree_observer& observe) {
-  auto staging = staging_directory::make(place);
-  if (!staging) return staging.error();
-  auto root = make_directory(staging->fd(), staged_files);
-  if (!root) return root.error();
-  auto registration_dir = make_directory(staging->fd(), staged_registration);
-  if (!registration_dir) return registration_dir.error();
+  auto staged = stage_worktree(place);
+  if (!staged) return staged.error();
+  const int root = staged->files.get();
+  const int registration = staged->registration.get();
 
   manifest files;
   std::vector<file_stamp> stamps;
@@ -76,7 +87,7 @@ result<worktree_restored> create_worktree(const worktree_place& place, git_repos
     if (!conversion) return conversion.error();
     progress.begin(worktree_step::files, static_cast<std::int64_t>(files.entries.size()));
     worktree_writer writer(*objects, *conversion, job.cancel);
-    auto written = writer.write_all_into(root->get(), files, progress);
+    auto written = writer.write_all_into(root, files, progress);
     if (!written) return written.error();
     stamps = std::move(*written);
     restored.reported = conversion->reports();
@@ -84,9 +95,9 @@ result<worktree_restored> create_worktree(const worktree_place& place, git_repos
   auto index = serialise_index(records_of(files, stamps), files.trees);
   if (!index) return index.error();
   const auto commit = target.commit ? to_hex(*target.commit) : std::string();
-  if (auto done = create_file(root->get(), ".git", dot_git_content(place)); !done) return done.error();
-  if (auto done = write_registration(registration_dir->get(), place, job.branch, commit, *index); !done)
-    return done.error();
+  if (auto done = create_file(root, ".git", dot_git_content(place)); !done) return done.error();
+  if (auto done = write_registration(registration, place, job.branch, commit, *index); !done) return done.error();
+  if (auto done = note_point(registration, job); !done) return done.error();
 
   if (is_cancelled(job.cancel)) return cancelled_error(job.agent_id);
   if (target.commit && (!target.local_tip || !same(*target.local_tip, *target.commit)))
@@ -94,7 +105,7 @@ result<worktree_restored> create_worktree(const worktree_place& place, git_repos
             set_branch(place, repository, job.branch, *target.commit, target.local_tip, "townkeeper: restored");
         !moved)
       return moved.error();
-  if (auto done = publish(place, staging->fd()); !done) return done.error();
+  if (auto done = publish(place, *staged); !done) return done.error();
 
   progress.begin(worktree_step::verifying, static_cast<std::int64_t>(files.entries.size()));
   if (auto sound = verify_worktree(place, job.branch, target.commit, files.entries.size()); !sound)
@@ -122,7 +133,8 @@ result<void> verify_worktree(const worktree_place& place, const std::string& bra
   if (const auto rc = git_reference_lookup(out(head), opened.get(), "HEAD"); rc != 0)
     return last_error(rc, place.worktree.native());
   const auto* on = git_reference_symbolic_target(head.get());
-  if (on == nullptr || "refs/heads/" + branch != on) return wrong("HEAD is not on its branch");
+  if (branch.empty() ? on != nullptr : on == nullptr || "refs/heads/" + branch != on)
+    return wrong("HEAD is not on its branch");
   git_oid tip{};
   const auto rc = git_reference_name_to_id(&tip, opened.get(), "HEAD");
   if (commit ? rc != 0 || !same(tip, *commit) : rc != GIT_ENOTFOUND) return wrong("HEAD is at another commit");

@@ -250,6 +250,7 @@ private:
 
   result<void> remove_old() {
     directory_stack directories(root_.get());
+    // NOLINTNEXTLINE(modernize-loop-convert): clang 14 cannot compile libstdc++'s reversed views
     for (auto at = changes_.removed.rbegin(); at != changes_.removed.rend(); ++at) {
       if (is_cancelled(cancel_)) return cancelled_error(place_.agent_id);
       const auto& entry = **at;

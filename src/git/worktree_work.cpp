@@ -4,12 +4,15 @@
 #include <fmt/ranges.h>
 #include <sys/stat.h>
 
+#include <filesystem>
 #include <string_view>
+#include <system_error>
 
 #include "git/checkout_conversion.hpp"
 #include "git/directory_stack.hpp"
 #include "git/file_comparison.hpp"
 #include "git/git_error.hpp"
+#include "git/gitignore.hpp"
 #include "git/handle.hpp"
 #include "git/object_cache.hpp"
 #include "git/tree_reader.hpp"
@@ -112,13 +115,37 @@ void read_entries(git_index* index, int root, worktree_work& work) {
   }
 }
 
+/// Whether what libgit2 takes for ignored is not, or holds something that is not. `path` ends in a slash where it is a
+/// directory. What cannot be read counts as work.
+bool is_overlooked(git_repository* repository, gitignore& rules, const std::string& path) {
+  namespace fs = std::filesystem;
+  if (rules.is_ignored(path)) return false;
+  if (!path.ends_with('/')) return true;
+  const std::string root = git_repository_workdir(repository);
+  std::error_code failed;
+  fs::recursive_directory_iterator at(root + path, failed);
+  for (; !failed && at != fs::recursive_directory_iterator(); at.increment(failed)) {
+    if (at->path().filename() == ".git") return true; // a repository of its own
+    const auto found = at->path().native().substr(root.size());
+    const auto kind = at->symlink_status(failed).type();
+    if (failed) break;
+    if (kind == fs::file_type::directory) {
+      if (rules.is_ignored(found + '/')) at.disable_recursion_pending();
+    } else if ((kind == fs::file_type::regular || kind == fs::file_type::symlink) && !rules.is_ignored(found)) {
+      return true;
+    }
+  }
+  return static_cast<bool>(failed);
+}
+
 result<void> count_changes(git_repository* repository, git_index* index, second_look& look, worktree_work& work) {
   git_status_options options{};
   options.version = GIT_STATUS_OPTIONS_VERSION;
   options.show = GIT_STATUS_SHOW_INDEX_AND_WORKDIR;
   // No UPDATE_INDEX: an intact worktree is not written to.
-  options.flags =
-      GIT_STATUS_OPT_INCLUDE_UNTRACKED | GIT_STATUS_OPT_INCLUDE_UNREADABLE | GIT_STATUS_OPT_DISABLE_PATHSPEC_MATCH;
+  options.flags = GIT_STATUS_OPT_INCLUDE_UNTRACKED | GIT_STATUS_OPT_INCLUDE_IGNORED |
+                  GIT_STATUS_OPT_INCLUDE_UNREADABLE | GIT_STATUS_OPT_DISABLE_PATHSPEC_MATCH;
+  gitignore rules(repository);
   status_list_handle list;
   if (const auto rc = git_status_list_new(out(list), repository, &options); rc != 0) return last_error(rc, "status");
   const auto count = git_status_list_entrycount(list.get());
@@ -139,9 +166,11 @@ result<void> count_changes(git_repository* repository, git_index* index, second_
       ++work.conflicts;
     } else if (status == GIT_STATUS_WT_NEW) {
       ++work.untracked;
+    } else if (status == GIT_STATUS_IGNORED) {
+      if (is_overlooked(repository, rules, change->index_to_workdir->new_file.path)) ++work.untracked;
     } else if ((status & in_index) != 0) {
       ++work.staged;
-    } else if (status != GIT_STATUS_CURRENT && status != GIT_STATUS_IGNORED) {
+    } else if (status != GIT_STATUS_CURRENT) {
       ++work.modified;
     }
   }

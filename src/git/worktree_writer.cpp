@@ -69,7 +69,8 @@ result<file_stamp> worktree_writer::write_one(int directory, const char* leaf, c
 result<file_stamp> worktree_writer::write_file(int directory, const char* leaf, const manifest_entry& entry) {
   auto blob = objects_.read(entry.id, GIT_OBJECT_BLOB);
   if (!blob) return blob.error();
-  const auto content = conversion_.to_worktree(entry, (*blob)->bytes, buffer_);
+  const std::string_view content =
+      entry.as_it_is ? (*blob)->bytes : conversion_.to_worktree(entry, (*blob)->bytes, buffer_);
   const ::mode_t permissions = entry.mode == mode_executable ? 0777 : 0666; // the umask decides, as with git
   const descriptor fd(::openat(directory, leaf, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, permissions));
   if (!fd) return cannot_create(errno, entry.path);

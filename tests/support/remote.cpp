@@ -30,8 +30,16 @@ printf '%s %s%s%s\n' "$REQUEST_METHOD" "$PATH_INFO" "${QUERY_STRING:+?$QUERY_STR
   "${HTTP_AUTHORIZATION:+ +credentials}" >> "$TOWN_REMOTE/requests"
 answer="$TOWN_REMOTE/answers${PATH_INFO%%.git/*}"
 [ -f "$answer" ] && exec cat "$answer"
+[ "$REQUEST_METHOD" = POST ] && [ -f "$answer.post" ] && exec cat "$answer.post"
 exec "$GIT_HTTP_BACKEND"
 )";
+
+std::string text_of(const fixed_answer& answer) {
+  std::string text = "Status: " + std::to_string(answer.status) + "\r\n";
+  for (const auto& [header, value] : answer.headers)
+    text += header + ": " + value + "\r\n";
+  return text + "\r\n" + answer.body;
+}
 
 /// Asked once: a git process per request would be the dearest part of a small one.
 const std::string& http_backend() {
@@ -151,14 +159,16 @@ void remote::demand_nothing(const std::string& name) {
 }
 
 void remote::answer_with(const std::string& name, const fixed_answer& answer) {
-  std::string text = "Status: " + std::to_string(answer.status) + "\r\n";
-  for (const auto& [header, value] : answer.headers)
-    text += header + ": " + value + "\r\n";
-  replace(dir_.path() / "answers" / name, text + "\r\n" + answer.body);
+  replace(dir_.path() / "answers" / name, text_of(answer));
+}
+
+void remote::answer_posts_with(const std::string& name, const fixed_answer& answer) {
+  replace(dir_.path() / "answers" / (name + ".post"), text_of(answer));
 }
 
 void remote::answer_normally(const std::string& name) {
   fs::remove(dir_.path() / "answers" / name);
+  fs::remove(dir_.path() / "answers" / (name + ".post"));
 }
 
 // -- repositories -----------------------------------------------------------

@@ -91,6 +91,8 @@ public:
 
   /// Answers every request for the repository with this, until `answer_normally`.
   void answer_with(const std::string& name, const fixed_answer& answer);
+  /// The same for what is posted only: the advertisement is git's own.
+  void answer_posts_with(const std::string& name, const fixed_answer& answer);
   void answer_normally(const std::string& name);
 
   // -- repositories ---------------------------------------------------------

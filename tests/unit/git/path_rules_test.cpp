@@ -69,9 +69,10 @@ TEST_CASE("a name is checked for its kind") {
     CHECK(check_entry_name("...", kind, "..."));
     CHECK(check_entry_name("-rf", kind, "-rf"));
     CHECK(check_entry_name("\xff", kind, "\xff"));
-    for (const std::string_view bad :
-         {std::string_view(""), std::string_view("."), std::string_view(".."), std::string_view("a/b"),
-          std::string_view("a\0b", 3), std::string_view("a\tb"), std::string_view("\x7f"), std::string_view(".git")})
+    for (const std::string_view odd : {"a\tb", "a\nb", "\x01", "\x1b[31m", "\x7f", ".git\t", ".git\n"})
+      CHECK(check_entry_name(odd, kind, odd));
+    for (const std::string_view bad : {std::string_view(""), std::string_view("."), std::string_view(".."),
+                                       std::string_view("a/b"), std::string_view("a\0b", 3), std::string_view(".git")})
       CHECK_FALSE(check_entry_name(bad, kind, bad));
   }
 }

@@ -1,0 +1,50 @@
+#pragma once
+
+#include <git2.h>
+
+#include <cstdint>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "core/error.hpp"
+#include "git/jobs.hpp"
+#include "git/private_objects.hpp"
+
+/// Keeps a recovery point whole whatever the agent's `git gc` removes: what a point reaches and no remote branch has
+/// is brought into the agent's private store while it is still there.
+namespace townkeeper::git {
+
+struct oid_order {
+  bool operator()(const git_oid& a, const git_oid& b) const noexcept { return git_oid_cmp(&a, &b) < 0; }
+};
+using oid_set = std::set<git_oid, oid_order>;
+
+/// What was closed before, in this process: an unchanged history costs nothing, a new commit only itself.
+struct closure_memory {
+  oid_set whole;                  ///< commits that are in the store with all that none of their parents has
+  oid_set tips, boundary;         ///< of the last closing; `boundary`: the remote branches
+  std::set<std::string> lost;     ///< of the last closing: those whose commit is not whole
+  std::set<std::string> reported; ///< what the last snapshot went without
+
+  /// After objects were removed from the store: all others may be incomplete.
+  void keep_only(const oid_set& in_store) {
+    std::erase_if(whole, [&](const git_oid& id) { return !in_store.contains(id); });
+  }
+};
+
+struct closing {
+  git_repository* repository; ///< reads the private store too (`open_with_private_objects`)
+  private_store& store;
+  closure_memory& memory;
+  std::int64_t limit_bytes; ///< brought at one time; what is beyond stays in the agent's repository alone
+  cancel_flag cancel;
+};
+
+/// Brings what `ids` (commits, tags, and what a tag may name; hex) reach into the store, up to the branches of
+/// `refs/remotes/origin`: each commit's objects that none of its parents has. A loose file of the repository is linked,
+/// other objects are written. Returns those of `ids` of which something is nowhere any more. Errors: `disk`,
+/// `cancelled`, `corrupt`.
+result<std::set<std::string>> close_history(const closing& with, const std::set<std::string>& ids);
+
+} // namespace townkeeper::git
