@@ -41,7 +41,7 @@ agent_actor::behavior_type agent_state::make_behavior(agent_config config) {
   config_ = std::move(config);
   return {
       [this](launch_agent& wanted) { return launch(wanted); },
-      [this](const stop_agent&) { return stop(); },
+      [this](const stop_agent& wanted) { return stop(wanted.grace.value_or(config_.stop_grace)); },
       [this](const agent_status_query&) { return agent_status_answer{status()}; },
       [this](process_started& started) { take_start(started); },
       [this](process_exited& ended) { take_end(ended); },
@@ -211,7 +211,7 @@ void agent_state::refuse(int http_status, error why, int retry_after_seconds) {
 
 // -- ending -----------------------------------------------------------------------------------------------------------
 
-stop_answer agent_state::stop() {
+stop_answer agent_state::stop(std::chrono::milliseconds grace) {
   if (status_ == "starting" && !process_) {
     ++generation_; // the town's word on its context comes too late
     refuse(503, error{error_code::cancelled, config_.agent_id, "it was stopped before it was started"},
@@ -220,7 +220,7 @@ stop_answer agent_state::stop() {
     stop_wanted_ = true;
   } else if (pid_) {
     status_ = "stopping";
-    config_.runner->stop(*pid_, config_.stop_grace);
+    config_.runner->stop(*pid_, grace);
     tell_health();
   }
   return {true};

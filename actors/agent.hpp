@@ -72,7 +72,7 @@ private:
   std::map<std::string, std::string> make_environment() const;
   void take_start(process_started& started);
   void take_end(process_exited& ended);
-  stop_answer stop();
+  stop_answer stop(std::chrono::milliseconds grace);
   agent_status status() const;
   void answer(start_answer first, start_answer others);
   void refuse(int http_status, error why, int retry_after_seconds = 0);

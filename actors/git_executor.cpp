@@ -13,105 +13,19 @@
 namespace townkeeper {
 namespace {
 
-enum lane_index : std::size_t { network = 0, disk = 1 };
-
-/// Progress goes out at most this often for each job.
-constexpr std::chrono::milliseconds progress_interval{100};
-
-class rate_limit {
-public:
-  bool due() {
-    const auto now = std::chrono::steady_clock::now();
-    if (now - last_ < progress_interval) return false;
-    last_ = now;
-    return true;
-  }
-
-private:
-  std::chrono::steady_clock::time_point last_{};
-};
-
-/// Runs one job to its end on the calling (worker) thread. An exception that escapes the git layer is a bug: reported
-/// as such.
-template <class T, class Run>
-result<T> guarded(const std::string& object, Run&& run) {
-  try {
-    return run();
-  } catch (const std::exception& e) {
-    return error{error_code::internal, object, std::string{"the git layer threw: "} + e.what()};
-  }
-}
-
-repository_result run_job(const repository_request& request, const health_actor& health) {
-  repository_result out{request.job.rig_id, error{}, 0};
-  rate_limit limit;
-  out.outcome = guarded<git::repository_restored>(request.job.rig_id, [&] {
-    return git::restore_repository(request.job, [&](const git::transfer_progress& p) {
-      out.received_bytes = p.received_bytes;
-      const bool complete = p.total_objects > 0 && p.received_objects == p.total_objects;
-      if (health && p.fetching && (complete || limit.due()))
-        caf::anon_send(health, rig_transfer{request.job.rig_id, p.received_bytes, p.received_objects, p.total_objects});
-    });
-  });
-  return out;
-}
-
-town::agent_phase phase_of(git::worktree_step step) {
-  switch (step) {
-  case git::worktree_step::branch:
-    return town::agent_phase::branch;
-  case git::worktree_step::files:
-    return town::agent_phase::files;
-  case git::worktree_step::verifying:
-    return town::agent_phase::verifying;
-  }
-  return town::agent_phase::branch;
-}
-
-worktree_result run_restore(const worktree_request& request, const health_actor& health) {
-  const auto& job = request.job;
-  rate_limit limit;
-  auto last_step = git::worktree_step::branch;
-  return {job.agent_id, guarded<git::worktree_restored>(job.agent_id, [&] {
-            return git::restore_worktree(job, [&](const git::worktree_progress& p) {
-              if (!health || (p.step == last_step && !limit.due())) return;
-              last_step = p.step;
-              caf::anon_send(health, worktree_progress{request.rig_id, job.agent_id, phase_of(p.step), p.files_done,
-                                                       p.files_total, std::nullopt});
-            });
-          })};
-}
-
-/// A worker: one thread, one job at a time, each answered to the executor.
-git_worker_actor::behavior_type worker(git_worker_actor::pointer self, const git_executor_actor& executor,
-                                       const caf::actor_addr& health_address) {
-  keep_exception_text(self);
-  const auto parent = caf::actor_cast<caf::actor_addr>(executor);
-  const auto answer = [self, parent](std::uint64_t id, auto outcome) {
-    if (const auto to = caf::actor_cast<git_executor_actor>(parent))
-      self->send(to, job_finished{id, std::move(outcome)});
-  };
-  return {
-      [=](std::uint64_t id, const repository_request& r) {
-        answer(id, run_job(r, caf::actor_cast<health_actor>(health_address)));
-      },
-      [=](std::uint64_t id, const worktree_request& r) {
-        if (r.remove) {
-          answer(id, removal_result{r.job.agent_id, guarded<git::worktree_removal>(
-                                                        r.job.agent_id, [&] { return git::remove_worktree(r.job); })});
-        } else {
-          answer(id, run_restore(r, caf::actor_cast<health_actor>(health_address)));
-        }
-      },
-  };
-}
+enum lane_index : std::size_t { network = 0, disk = 1, push = 2, snapshot = 3 };
 
 error still_hangs(const std::string& key) {
   return {error_code::timed_out, key, "an earlier job of it still hangs in a thread that was given up"};
 }
 
-const git::cancel_flag& cancel_flag_of(const std::variant<repository_request, worktree_request>& request) {
-  return std::visit([](const auto& r) -> const git::cancel_flag& { return r.job.cancel; }, request);
+void cancel(const git_request& request) {
+  std::visit(
+      [](const auto& r) {
+        if constexpr (requires { r.job.cancel; })
+          if (r.job.cancel) *r.job.cancel = true;
+      },
+      request);
 }
 
 } // namespace
@@ -128,36 +42,66 @@ git_executor_actor::behavior_type git_executor_state::make_behavior(git_executor
   lanes_[network].deadline = config_.network_deadline;
   lanes_[disk].max_workers = config_.disk_workers;
   lanes_[disk].deadline = config_.disk_deadline;
+  lanes_[push].max_workers = config_.push_workers;
+  lanes_[push].deadline = config_.push_deadline;
+  lanes_[snapshot].max_workers = config_.snapshot_workers;
+  lanes_[snapshot].deadline = config_.snapshot_deadline;
   if (!config_.spawn_worker)
     config_.spawn_worker = [health = config_.health](git_executor_actor::pointer self) {
-      return self->spawn<caf::linked + caf::detached>(worker, git_executor_actor{self}, health);
+      return self->spawn<caf::linked + caf::detached>(git_worker, git_executor_actor{self}, health);
     };
   return {
       [this](repository_request& r) {
         auto key = "repository " + r.job.rig_id;
         auto rig = r.job.rig_id;
-        submit(network, job{++last_id_, std::move(key), std::move(rig), std::move(r)});
+        submit_newest(network, std::move(key), std::move(rig), std::move(r));
       },
       [this](worktree_request& r) {
         auto key = "worktree " + r.rig_id + "/" + r.job.agent_id;
         auto rig = r.rig_id;
-        submit(disk, job{++last_id_, std::move(key), std::move(rig), std::move(r)});
+        submit_newest(disk, std::move(key), std::move(rig), std::move(r));
+      },
+      [this](snapshot_request& r) {
+        auto key = "snapshot " + r.rig_id + "/" + r.job.agent_id;
+        auto rig = r.rig_id;
+        submit(snapshot, std::move(key), std::move(rig), std::move(r));
+      },
+      [this](prune_request& r) {
+        // Under the snapshots' key: nothing is removed from a store that a snapshot is being written to.
+        auto key = "snapshot " + r.rig_id + "/" + r.agent_id;
+        auto rig = r.rig_id;
+        submit(snapshot, std::move(key), std::move(rig), std::move(r));
+      },
+      [this](push_request& r) {
+        // A key of its own: a push that hangs holds up no other of its rig.
+        auto key = "push " + r.job.rig_id + "/" + std::to_string(last_id_ + 1);
+        auto rig = r.job.rig_id;
+        submit(push, std::move(key), std::move(rig), std::move(r));
+      },
+      [this](delete_request& r) {
+        auto key = "delete " + r.job.rig_id + "/" + std::to_string(last_id_ + 1);
+        auto rig = r.job.rig_id;
+        submit(push, std::move(key), std::move(rig), std::move(r));
       },
       [this](job_finished& done) { finish(done); },
       [this](const job_overdue& overdue) { give_up(overdue.id); },
   };
 }
 
-void git_executor_state::submit(std::size_t lane_index, job&& what) {
-  for (const auto& [id, r] : running_) {
-    if (!r.given_up || r.what.key != what.key) continue;
-    refuse(what, still_hangs(what.key));
-    return;
+/// An older job of this key is not wanted any more.
+void git_executor_state::submit_newest(std::size_t lane_index, std::string key, std::string rig_id,
+                                       git_request request) {
+  if (!is_given_up(key)) {
+    cancel_older(key);
+    refuse_waiting(lanes_[lane_index], rig_id, key, error{error_code::cancelled, key, "a newer job took its place"});
   }
-  cancel_older(what.key);
-  auto& to = lanes_[lane_index];
-  refuse_waiting(to, what.rig_id, what.key, error{error_code::cancelled, what.key, "a newer job took its place"});
-  to.waiting[what.rig_id].push_back(std::move(what));
+  submit(lane_index, std::move(key), std::move(rig_id), std::move(request));
+}
+
+void git_executor_state::submit(std::size_t lane_index, std::string key, std::string rig_id, git_request request) {
+  job what{++last_id_, std::move(key), std::move(rig_id), std::move(request)};
+  if (is_given_up(what.key)) return refuse(what, still_hangs(what.key));
+  lanes_[lane_index].waiting[what.rig_id].push_back(std::move(what));
   pump(lane_index);
 }
 
@@ -223,20 +167,11 @@ void git_executor_state::finish(job_finished& done) {
     } else {
       lanes_[ended.lane].idle.push_back(std::move(ended.worker));
     }
-    pump(network);
-    pump(disk);
+    for (std::size_t i = 0; i < lanes_.size(); ++i)
+      pump(i);
     return;
   }
-  if (auto* request = std::get_if<repository_request>(&ended.what.request)) {
-    self_->send(request->asker, std::move(std::get<repository_result>(done.outcome)));
-  } else {
-    auto& asker = std::get<worktree_request>(ended.what.request).asker;
-    if (auto* restored = std::get_if<worktree_result>(&done.outcome)) {
-      self_->send(asker, std::move(*restored));
-    } else {
-      self_->send(asker, std::move(std::get<removal_result>(done.outcome)));
-    }
-  }
+  std::visit([&](auto& outcome) { answer(ended.what.request, std::move(outcome)); }, done.outcome);
   lanes_[ended.lane].idle.push_back(std::move(ended.worker));
   pump(ended.lane);
 }
@@ -245,7 +180,7 @@ void git_executor_state::give_up(std::uint64_t id) {
   const auto it = running_.find(id);
   if (it == running_.end() || it->second.given_up) return;
   auto& late = it->second;
-  *cancel_flag_of(late.what.request) = true;
+  cancel(late.what.request);
   log::failure("a git job is past its deadline", {{"job", late.what.key}});
   refuse(late.what, error{error_code::timed_out, late.what.key, "the job did not end by its deadline"});
   late.given_up = true;
@@ -283,21 +218,54 @@ void git_executor_state::refuse_waiting(lane& from, const std::string& rig_id, c
 }
 
 void git_executor_state::refuse(const job& what, const error& why) {
-  if (const auto* repository = std::get_if<repository_request>(&what.request)) {
-    self_->send(repository->asker, repository_result{repository->job.rig_id, why, 0});
-    return;
-  }
-  const auto& request = std::get<worktree_request>(what.request);
-  if (request.remove) {
-    self_->send(request.asker, removal_result{request.job.agent_id, why});
+  std::visit(
+      [&](const auto& request) {
+        using request_type = std::decay_t<decltype(request)>;
+        if constexpr (std::is_same_v<request_type, repository_request>) {
+          answer(what.request, repository_result{request.job.rig_id, why, 0});
+        } else if constexpr (std::is_same_v<request_type, worktree_request>) {
+          if (request.remove) return answer(what.request, removal_result{request.job.agent_id, why});
+          answer(what.request, worktree_result{request.job.agent_id, why});
+        } else if constexpr (std::is_same_v<request_type, snapshot_request>) {
+          answer(what.request, snapshot_result{request.job.agent_id, request.round, why, {}});
+        } else if constexpr (std::is_same_v<request_type, push_request>) {
+          answer(what.request, push_result{request.job.rig_id, request.round, why, {}});
+        } else if constexpr (std::is_same_v<request_type, delete_request>) {
+          answer(what.request, delete_result{request.job.rig_id, why});
+        } else {
+          answer(what.request, prune_result{request.agent_id, why});
+        }
+      },
+      what.request);
+}
+
+template <class Outcome>
+void git_executor_state::answer(const git_request& request, Outcome&& outcome) {
+  using outcome_type = std::decay_t<Outcome>;
+  if constexpr (std::is_same_v<outcome_type, prune_result>) {
+    // Nobody waits for it: what was left is removed after the next push.
+    if (!outcome.outcome)
+      log::warn("a private object store was not tidied",
+                {{"agent", outcome.agent_id}, {"error", to_string(outcome.outcome.error())}});
   } else {
-    self_->send(request.asker, worktree_result{request.job.agent_id, why});
+    using request_type = std::conditional_t<
+        std::is_same_v<outcome_type, repository_result>, repository_request,
+        std::conditional_t<std::is_same_v<outcome_type, snapshot_result>, snapshot_request,
+                           std::conditional_t<std::is_same_v<outcome_type, push_result>, push_request,
+                                              std::conditional_t<std::is_same_v<outcome_type, delete_result>,
+                                                                 delete_request, worktree_request>>>>;
+    self_->send(std::get<request_type>(request).asker, std::forward<Outcome>(outcome));
   }
 }
 
 void git_executor_state::cancel_older(const std::string& key) {
   for (auto& [id, r] : running_)
-    if (r.what.key == key) *cancel_flag_of(r.what.request) = true;
+    if (r.what.key == key) cancel(r.what.request);
+}
+
+bool git_executor_state::is_given_up(const std::string& key) const {
+  return std::any_of(running_.begin(), running_.end(),
+                     [&](const auto& r) { return r.second.given_up && r.second.what.key == key; });
 }
 
 bool git_executor_state::is_running(const std::string& key) const {

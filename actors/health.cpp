@@ -14,34 +14,6 @@ namespace {
 
 using seconds_d = std::chrono::duration<double>;
 
-/// What part of a worktree's way lies behind it, by phase; within `files` the files count.
-double fraction(const town::agent_health& a) {
-  switch (a.phase) {
-  case town::agent_phase::waiting:
-    return 0;
-  case town::agent_phase::branch:
-    return 0.1;
-  case town::agent_phase::files:
-    return a.files_total > 0 ? 0.1 + 0.8 * static_cast<double>(a.files_done) / static_cast<double>(a.files_total) : 0.1;
-  case town::agent_phase::recovery:
-    return 0.9;
-  case town::agent_phase::verifying:
-    return 0.95;
-  case town::agent_phase::done:
-    return 1;
-  case town::agent_phase::retrying:
-    return 0.1;
-  }
-  return 0;
-}
-
-double fraction(const town::rig_health& r) {
-  if (r.phase == town::rig_phase::ready) return 1;
-  return r.total_objects > 0
-             ? std::min(1.0, static_cast<double>(r.received_objects) / static_cast<double>(r.total_objects))
-             : 0;
-}
-
 bool is_last_phase(town::town_phase p) {
   return p == town::town_phase::draining || p == town::town_phase::drained || p == town::town_phase::fenced;
 }
@@ -72,6 +44,7 @@ health_actor::behavior_type health_state::make_behavior(health_config config) {
         trouble_ = std::move(t.reason);
         changed();
       },
+      [this](protection_changed& p) { take(p); },
       [this](const publish_due&) { tick(); },
       [this](const heartbeat_query&) { return heartbeat(); },
   };
@@ -205,6 +178,17 @@ void health_state::take(const phase_changed& p) {
   if (!earlier && !(is_last_phase(phase_) && !is_last_phase(p.phase))) phase_ = p.phase;
   // The phase decides whether the daemon is ready: published at once.
   publish();
+}
+
+void health_state::take(protection_changed& p) {
+  if (p.gone) {
+    protection_.erase(p.agent_id);
+  } else {
+    auto& entry = protection_[p.agent_id];
+    entry.unsaved_since = p.unsaved_since;
+    entry.shown = {std::move(p.agent_id), std::move(p.last_saved_at), p.dirty_files, std::move(p.failure)};
+  }
+  changed();
 }
 
 health_state::agent_entry* health_state::find(const std::string& rig_id, const std::string& agent_id) {
@@ -357,83 +341,13 @@ void health_state::publish() {
   next->all_restored = converged_ && all_restored();
   next->epoch = epoch_;
   config_.metrics->set_ready(converged_ && !is_last_phase(phase_));
+  config_.metrics->set_unsaved_age(doc.unsaved_age_seconds);
   count_states();
   config_.published->publish(std::move(next));
 }
 
-town::health_document health_state::picture() const {
-  town::health_document doc;
-  doc.phase = phase_;
-  doc.epoch = epoch_;
-  doc.instance_id = config_.instance_id;
-  doc.started_at = started_at_;
-  if (!ready_at_.empty()) doc.ready_at = ready_at_;
-  doc.progress = progress();
-  doc.uptime_seconds = seconds_since_start();
-  doc.draining = phase_ == town::town_phase::draining || phase_ == town::town_phase::drained;
-  doc.trouble = trouble_;
-  doc.set_aside = set_aside_;
-  const auto now = self_->clock().now();
-  for (const auto& [rig_id, rig] : rigs_) {
-    auto shown = rig.shown;
-    if (!rig.report) shown.elapsed_ms = std::chrono::duration_cast<std::chrono::milliseconds>(now - rig.begun).count();
-    for (const auto& [agent_id, a] : rig.agents)
-      shown.agents.push_back(a.shown);
-    doc.rigs.push_back(std::move(shown));
-  }
-  for (const auto& [agent_id, p] : processes_)
-    doc.processes.push_back(p.shown);
-  return doc;
-}
-
-double health_state::progress() const {
-  if (converged_) return 1;
-  if (!expecting_ || rigs_.empty()) return 0;
-  double sum = 0;
-  for (const auto& [rig_id, rig] : rigs_) {
-    const double repository = rig.report ? 1 : fraction(rig.shown);
-    double worktrees = rig.agents.empty() ? repository : 0;
-    for (const auto& [agent_id, a] : rig.agents)
-      worktrees += (a.report ? 1 : fraction(a.shown)) / static_cast<double>(rig.agents.size());
-    sum += (repository + worktrees) / 2;
-  }
-  best_progress_ = std::max(best_progress_, sum / static_cast<double>(rigs_.size()));
-  // 1 is said only when all has converged.
-  return std::min(best_progress_, 0.999);
-}
-
-void health_state::count_states() const {
-  std::map<std::string_view, std::int64_t> rigs, agents;
-  for (const auto phase : {town::rig_phase::waiting, town::rig_phase::checking, town::rig_phase::fetching,
-                           town::rig_phase::ready, town::rig_phase::retrying, town::rig_phase::failed})
-    rigs[town::to_string(phase)] = 0;
-  for (const auto outcome :
-       {town::agent_outcome::restoring, town::agent_outcome::restored, town::agent_outcome::recovered,
-        town::agent_outcome::diverged, town::agent_outcome::branch_missing, town::agent_outcome::failed})
-    agents[town::to_string(outcome)] = 0;
-  for (const auto& [rig_id, rig] : rigs_) {
-    ++rigs[town::to_string(rig.shown.phase)];
-    for (const auto& [agent_id, a] : rig.agents)
-      ++agents[town::to_string(a.report ? a.report->outcome : town::agent_outcome::restoring)];
-  }
-  for (const auto& [state, n] : rigs)
-    config_.metrics->set_rigs(state, n);
-  for (const auto& [state, n] : agents)
-    config_.metrics->set_agents(state, n);
-}
-
 double health_state::seconds_since_start() const {
   return seconds_d{self_->clock().now() - started_}.count();
-}
-
-heartbeat_facts health_state::heartbeat() const {
-  heartbeat_facts facts;
-  for (const auto& [agent_id, p] : processes_)
-    facts.agents.push_back(
-        {agent_id, p.shown.status,
-         p.shown.pid && config_.last_activity_at ? config_.last_activity_at(*p.shown.pid) : p.last_activity_at,
-         std::nullopt});
-  return facts;
 }
 
 } // namespace townkeeper

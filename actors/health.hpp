@@ -12,6 +12,7 @@
 #include "actors/published_health.hpp"
 #include "messages/health.hpp"
 #include "messages/interfaces.hpp"
+#include "messages/protection.hpp"
 #include "metrics/daemon_metrics.hpp"
 
 namespace townkeeper {
@@ -61,6 +62,11 @@ private:
     std::string last_activity_at;
   };
 
+  struct protection_entry {
+    std::optional<caf::actor_clock::time_point> unsaved_since;
+    town::agent_protection_health shown;
+  };
+
   bool take_over(expect& wanted);
   void take(rig_progress& p);
   void take(const rig_transfer& t);
@@ -69,6 +75,7 @@ private:
   void take(agent_settled& s);
   void take(process_changed& p);
   void take(const phase_changed& p);
+  void take(protection_changed& p);
   void changed();
   void settled();
   void converge();
@@ -76,6 +83,8 @@ private:
   void publish();
   void say_ready();
   void count_states() const;
+  double unsaved_age(const protection_entry& p) const;
+  double oldest_unsaved_age() const;
   town::health_document picture() const;
   bool all_settled() const;
   bool all_restored() const;
@@ -103,6 +112,7 @@ private:
   std::map<std::string, rig_entry> rigs_;
   std::vector<town::set_aside_entry> set_aside_;
   std::map<std::string, process_entry> processes_;
+  std::map<std::string, protection_entry> protection_; ///< by agent
 };
 
 health_actor::behavior_type health(health_actor::stateful_pointer<health_state> self, health_config config);

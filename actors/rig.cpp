@@ -56,6 +56,7 @@ rig_actor::behavior_type rig_state::make_behavior(rig_config config) {
       [this](attach_worktree& w) { attach(w); },
       [this](const detach_worktree& w) { worktrees_.erase(w.agent_id); },
       [this](const look_again& wanted) { look(wanted); },
+      [this](const forget_point& of) { restored_.insert(of.agent_id); },
       [this](repository_result& done) { finish(done); },
       [this](const git_credentials_query& query) { return answer_credentials(query); },
       [this](const retry_due& due) {
@@ -69,6 +70,7 @@ rig_actor::behavior_type rig_state::make_behavior(rig_config config) {
 void rig_state::restore(restore_rig& wanted) {
   const bool other_remote = !spec_.git_url.empty() && spec_.git_url != wanted.spec.git_url;
   spec_ = std::move(wanted.spec);
+  restored_ = std::move(wanted.restored);
   // Whoever attaches from now on waits for what the remote has now.
   ready_.reset();
   if (other_remote) {
@@ -146,6 +148,12 @@ void rig_state::submit(const std::optional<git::credentials>& login) {
   job.default_branch = spec_.default_branch;
   asked_for_ = wanted_branches(spec_);
   job.branches = {asked_for_.begin(), asked_for_.end()};
+  for (const auto& agent : spec_.agents) {
+    job.agent_branches.insert(agent.branch);
+    if (!restored_.contains(agent.agent_id))
+      job.points.push_back(
+          {agent.agent_id, "refs/townkeeper/" + config_.town_id + "/" + agent.agent_id + "/", agent.recovery});
+  }
   job.login = login ? login : config_.fallback;
   job.limits = config_.transfer;
   job.urls = config_.urls;

@@ -19,7 +19,7 @@
 namespace townkeeper {
 
 struct rig_config {
-  std::string rig_id;
+  std::string town_id, rig_id;
   std::filesystem::path directory; ///< `<workspace>/rigs/<rigId>`
   git::transfer_limits transfer;
   git::url_policy urls;
@@ -71,6 +71,7 @@ private:
   rig_actor::pointer self_;
   rig_config config_;
   town::rig_spec spec_;
+  std::set<std::string> restored_; ///< agents whose recovery points are not looked for any more
   std::map<std::string, worktree_actor> worktrees_;
   std::optional<repository_ready> ready_; ///< what the worktrees were last told
   std::set<std::string> asked_for_;       ///< by the job under way

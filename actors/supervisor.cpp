@@ -17,7 +17,7 @@ namespace townkeeper {
 namespace {
 
 constexpr std::chrono::seconds expect_timeout{30};
-constexpr int fenced_exit_code = 75;
+constexpr std::chrono::seconds predecessor_poll{1};
 
 /// True where the repository has to be looked at again: another remote, or other branches.
 bool needs_restore(const town::rig_spec& old, const town::rig_spec& wanted) {
@@ -43,11 +43,14 @@ supervisor_state::~supervisor_state() {
   const auto end = [](const auto& child) {
     if (child) caf::anon_send_exit(child, caf::exit_reason::user_shutdown);
   };
-  for (const auto& [rig_id, child] : rigs_)
+  for (const auto& [rig_id, child] : rigs_) {
     end(child.handle);
+    end(child.saver);
+  }
   for (const auto& [agent_id, child] : agents_) {
     end(child.worktree);
     end(child.process);
+    end(child.keeper);
   }
 }
 
@@ -65,15 +68,18 @@ supervisor_actor::behavior_type supervisor_state::make_behavior(supervisor_confi
       [this](const worktree_settled& settled) { take_settled(settled); },
       [this](const worktree_retired& done) { finish_retirement(done); },
       [this](const agent_idle& idle) { take_idle(idle); },
+      [this](keep_disk& wanted) { return keep(wanted); },
       [this](const process_gone& gone) { take_gone(gone); },
       [this](start_agent& wanted) { return start(wanted); },
       [this](const stop_agent& wanted) { return stop(wanted); },
       [this](const agent_status_query& query) { return show(query); },
       [this](const git_credentials_query& query) { return answer_credentials(query); },
+      [this](const snapshot_query& query) { return save_for(query); },
       [this](const fenced&) { fence(); },
       [this](const child_restart_due& due) { restart(due); },
+      [this](const predecessor_due&) { ask_after_predecessor(); },
       [this](const shutdown& why) { shut_down(why); },
-      [this](const shutdown_due&) { finish_shutdown(); },
+      [this](const shutdown_due&) { save_difference(); },
   };
 }
 
@@ -82,7 +88,38 @@ supervisor_actor::behavior_type supervisor_state::make_behavior(supervisor_confi
 void supervisor_state::take_desired(desired_state_changed& changed) {
   if (draining_ || fenced_) return;
   desired_ = std::move(changed.desired);
+  wait_for_predecessor();
   converge();
+}
+
+/// While an older container still drains, what it saves last is newer than what the remote has: worktrees wait for it,
+/// repositories do not. At most for a while, at boot.
+void supervisor_state::wait_for_predecessor() {
+  if (std::exchange(booted_, true) || !desired_.old_container || !desired_.old_container->draining) return;
+  log::info("an older container still drains: worktrees wait for what it saves",
+            {{"epoch", std::to_string(desired_.old_container->epoch)}});
+  predecessor_deadline_ = self_->clock().now() + config_.predecessor_limit;
+  self_->delayed_send(self_, predecessor_poll, predecessor_due{});
+}
+
+void supervisor_state::ask_after_predecessor() {
+  if (draining_ || fenced_ || !predecessor_deadline_) return;
+  if (self_->clock().now() >= *predecessor_deadline_) {
+    log::warn("the older container still drains; what it saves from now on is listed as kept");
+    predecessor_deadline_.reset();
+    return converge();
+  }
+  self_->delayed_send(self_, predecessor_poll, predecessor_due{});
+  self_->request(config_.town, predecessor_poll * 5, reread_desired_state{})
+      .then(
+          [this](desired_state_answer& answer) {
+            if (!answer.desired || !predecessor_deadline_ || draining_ || fenced_) return;
+            if (answer.desired->old_container && answer.desired->old_container->draining) return;
+            predecessor_deadline_.reset();
+            desired_ = std::move(*answer.desired);
+            converge();
+          },
+          [](const caf::error&) {});
 }
 
 /// Health has the new picture before anything of it can report, so that no picture is ever complete too early. A health
@@ -93,7 +130,7 @@ void supervisor_state::converge() {
           [this](bool) {
             if (!draining_ && !fenced_) apply();
           },
-          [this](const caf::error& e) { give_up_daemon(e); });
+          [this](const caf::error& e) { give_up_daemon(e, true); });
 }
 
 void supervisor_state::apply() {
@@ -112,13 +149,33 @@ void supervisor_state::apply_rig(const town::rig_spec& spec) {
   auto& child = it->second;
   const bool adds = std::any_of(spec.agents.begin(), spec.agents.end(),
                                 [this](const auto& agent) { return !agents_.contains(agent.agent_id); });
-  const bool changed = is_new || adds || needs_restore(child.spec, spec);
+  const bool changed = is_new || adds || needs_restore(child.spec, spec) || waits_for_point(child.spec, spec);
   child.spec = spec;
   if (is_new) spawn_rig(spec.rig_id, child);
-  // The rig hears it first: what its worktrees are told to wait for has then begun.
-  if (changed && child.handle) self_->send(child.handle, restore_rig{child.spec});
+  // The rig hears it first: what its worktrees are told to wait for has then begun, and the remote is listed anew.
+  if (changed && child.handle) self_->send(child.handle, restore_rig{child.spec, restored_agents(spec.rig_id)});
+  tell_saver(child);
+  if (predecessor_deadline_) return;
   for (const auto& agent : spec.agents)
     apply_agent(spec, agent);
+}
+
+/// An agent that is not restored has another recovery point on its record, or none any more: an operator accepted a
+/// loss.
+bool supervisor_state::waits_for_point(const town::rig_spec& old, const town::rig_spec& wanted) const {
+  const auto restored = restored_agents(wanted.rig_id);
+  return std::any_of(wanted.agents.begin(), wanted.agents.end(), [&](const town::agent_spec& agent) {
+    const auto before =
+        std::find_if(old.agents.begin(), old.agents.end(), [&](const auto& a) { return a.agent_id == agent.agent_id; });
+    return !restored.contains(agent.agent_id) && before != old.agents.end() && before->recovery != agent.recovery;
+  });
+}
+
+std::set<std::string> supervisor_state::restored_agents(const std::string& rig_id) const {
+  std::set<std::string> ids;
+  for (const auto& [agent_id, child] : agents_)
+    if (child.rig_id == rig_id && child.report && town::is_restored(child.report->outcome)) ids.insert(agent_id);
+  return ids;
 }
 
 void supervisor_state::apply_agent(const town::rig_spec& rig, const town::agent_spec& spec) {
@@ -146,6 +203,7 @@ void supervisor_state::apply_agent(const town::rig_spec& rig, const town::agent_
   child.spec = spec;
   child.git_url = rig.git_url;
   if (moved) child.report.reset();
+  if (!moved) protect_worktree(spec.agent_id, child);
   if (child.worktree) self_->send(child.worktree, restore_worktree{spec, child.git_url});
 }
 
@@ -163,8 +221,26 @@ void supervisor_state::retire(const std::string& agent_id) {
   retire_worktree_of(agent_id, *child);
 }
 
-/// `child` may not live any longer than this call.
+/// What it holds is saved first: what a removal keeps on the disk is gone with the disk. `child` may not live any
+/// longer than this call.
 void supervisor_state::retire_worktree_of(const std::string& agent_id, agent_child& child) {
+  if (const auto keeper = std::exchange(child.keeper, nullptr)) {
+    const auto go_on = [this, agent_id, keeper](const result<void>& saved) {
+      if (!saved)
+        log::failure("an agent that left is not saved", {{"agent", agent_id}, {"error", to_string(saved.error())}});
+      self_->send_exit(keeper, caf::exit_reason::user_shutdown);
+      if (auto* leaving = find(agent_id); leaving != nullptr && leaving->retiring)
+        retire_worktree_of(agent_id, *leaving);
+    };
+    child.protection.reset();
+    self_->demonitor(keeper.address());
+    self_->request(keeper, config_.save_deadline * 2, save_now{"auto", config_.save_deadline})
+        .then([go_on](const save_answer& a) { go_on(a.point ? result<void>{} : result<void>{a.point.error()}); },
+              [this, go_on, agent_id](const caf::error& e) {
+                go_on(error{error_code::timed_out, agent_id, self_->system().render(e)});
+              });
+    return;
+  }
   if (child.worktree) return self_->send(child.worktree, retire_worktree{});
   finish_retirement({agent_id, {false, "its actor ended before it was removed"}});
 }
@@ -200,6 +276,7 @@ void supervisor_state::drop_empty_rigs() {
       continue;
     }
     if (it->second.handle) self_->send_exit(it->second.handle, caf::exit_reason::user_shutdown);
+    if (it->second.saver) self_->send_exit(it->second.saver, caf::exit_reason::user_shutdown);
     it = rigs_.erase(it);
   }
 }
@@ -207,42 +284,6 @@ void supervisor_state::drop_empty_rigs() {
 supervisor_state::agent_child* supervisor_state::find(const std::string& agent_id) {
   const auto it = agents_.find(agent_id);
   return it == agents_.end() ? nullptr : &it->second;
-}
-
-// -- the end ----------------------------------------------------------------------------------------------------------
-
-void supervisor_state::fence() {
-  if (fenced_) return;
-  fenced_ = true;
-  *config_.exit_code = fenced_exit_code;
-  log::failure("a newer container has this town: agents are stopped, nothing is written any more");
-  self_->send(config_.health, phase_changed{town::town_phase::fenced, 0});
-  stop_all_processes();
-}
-
-void supervisor_state::shut_down(const shutdown& why) {
-  if (draining_) return finish_shutdown(); // the second signal shortens the waiting
-  draining_ = true;
-  log::info("stopping", {{"reason", why.reason}});
-  self_->send(config_.health, phase_changed{town::town_phase::draining, 0});
-  if (!fenced_) self_->send(config_.town, report_eviction{why.reason});
-  stop_all_processes();
-  if (all_idle()) return finish_shutdown();
-  self_->delayed_send(self_, config_.shutdown_limit, shutdown_due{});
-}
-
-void supervisor_state::stop_all_processes() {
-  for (const auto& [agent_id, child] : agents_)
-    if (child.busy() && child.process) caf::anon_send(child.process, stop_agent{agent_id});
-}
-
-bool supervisor_state::all_idle() const {
-  return std::none_of(agents_.begin(), agents_.end(), [](const auto& a) { return a.second.busy(); });
-}
-
-void supervisor_state::finish_shutdown() {
-  self_->send(config_.health, phase_changed{town::town_phase::drained, 0});
-  self_->quit(caf::exit_reason::user_shutdown);
 }
 
 } // namespace townkeeper

@@ -17,13 +17,16 @@
 #include <string>
 
 #include "actors/agent.hpp"
+#include "actors/keeper.hpp"
 #include "actors/retry_policy.hpp"
 #include "actors/rig.hpp"
+#include "actors/saver.hpp"
 #include "actors/started_dispatches.hpp"
 #include "actors/worktree.hpp"
 #include "messages/health.hpp"
 #include "messages/interfaces.hpp"
 #include "messages/lifecycle.hpp"
+#include "messages/protection.hpp"
 #include "messages/restore.hpp"
 #include "messages/town.hpp"
 
@@ -42,10 +45,15 @@ struct supervision_policy {
 struct supervisor_config {
   std::filesystem::path rigs_directory; ///< `<workspace>/rigs`
   supervision_policy supervision;
-  std::chrono::milliseconds shutdown_limit{15'000}; ///< for all agents to end, after SIGTERM
-  rig_config rig;                                   ///< the part that is the same for every rig
+  bool protect = true;                                 ///< work is saved
+  std::chrono::milliseconds save_deadline{10'000};     ///< for one worktree's save in a drain
+  std::chrono::milliseconds drain_limit{840'000};      ///< for all agents to end, after SIGTERM
+  std::chrono::milliseconds predecessor_limit{15'000}; ///< for an older container to finish its drain, at boot
+  rig_config rig;                                      ///< the part that is the same for every rig
   worktree_config worktree;
   agent_config agent;
+  saver_config saver;
+  keeper_config keeper;
   /// Called when an agent comes and goes, so that its socket exists exactly as long as it does. Must not block.
   std::function<void(const std::string& rig_id, const std::string& agent_id, bool present)> agent_known;
   std::function<void(std::string_view kind)> restarted; ///< counts
@@ -57,9 +65,9 @@ struct supervisor_config {
 };
 
 /// The root. Owns the desired state and the set of rig, worktree and agent actors, and holds every strong handle. Told:
-/// the desired state, what worktrees came to, starts and stops from the control server, fenced, shutdown. Tells: health
-/// what is expected, before anything of it is spawned. Fails: children are restarted by policy; a crash of health, town
-/// link or executor ends the daemon with 70. However it ends, its children end with it.
+/// the desired state, what worktrees came to, starts, stops and saves from the control server, fenced, shutdown. Tells:
+/// health what is expected, before anything of it is spawned. Fails: children are restarted by policy; a crash of
+/// health, town link or executor ends the daemon with 70. However it ends, its children end with it.
 class supervisor_state {
 public:
   static inline const char* name = "supervisor";
@@ -77,6 +85,10 @@ private:
   using stop_promise = caf::typed_response_promise<stop_answer>;
   using status_promise = caf::typed_response_promise<agent_status_answer>;
   using credentials_promise = caf::typed_response_promise<git_credentials_answer>;
+  using keep_promise = caf::typed_response_promise<keep_disk_answer>;
+  using snapshot_promise = caf::typed_response_promise<snapshot_answer>;
+
+  enum class drain_step { first_save, agents, last_save, telling };
 
   /// What of a child outlives its crashes.
   struct child_record {
@@ -89,6 +101,9 @@ private:
     town::rig_spec spec;
     rig_actor handle;
     child_record record;
+    saver_actor saver;
+    child_record saver_record;
+    std::filesystem::path repository; ///< the bare one; empty until a worktree was restored from it
   };
   struct agent_child {
     std::string rig_id;
@@ -105,6 +120,10 @@ private:
     std::string dispatch_id;          ///< of the one that may run
     bool retiring = false;
     std::optional<town::agent_report> report; ///< the last outcome
+    keeper_actor keeper;                      ///< spawned when the worktree is restored
+    child_record keeper_record;
+    std::optional<protect> protection;    ///< what the keeper was told
+    std::optional<save_answer> last_save; ///< in a drain
 
     /// True while nothing may touch its worktree.
     bool busy() const { return launches > 0 || lives; }
@@ -113,9 +132,13 @@ private:
   // the desired state
   void take_desired(desired_state_changed& changed);
   void converge();
+  void wait_for_predecessor();
+  void ask_after_predecessor();
   void apply();
   void apply_rig(const town::rig_spec& spec);
   void apply_agent(const town::rig_spec& rig, const town::agent_spec& spec);
+  bool waits_for_point(const town::rig_spec& old, const town::rig_spec& wanted) const;
+  std::set<std::string> restored_agents(const std::string& rig_id) const;
   void retire(const std::string& agent_id);
   void retire_worktree_of(const std::string& agent_id, agent_child& child);
   void finish_retirement(const worktree_retired& done);
@@ -125,10 +148,12 @@ private:
   void spawn_rig(const std::string& rig_id, rig_child& child);
   void spawn_worktree(const std::string& agent_id, agent_child& child);
   void spawn_process(const std::string& agent_id, agent_child& child);
+  void spawn_saver(const std::string& rig_id, rig_child& child);
+  void spawn_keeper(const std::string& agent_id, agent_child& child);
   void child_down(const caf::down_msg& down);
   void worktree_down(const std::string& agent_id, agent_child& child, const caf::error& reason);
   void process_down(const std::string& agent_id, agent_child& child, const caf::error& reason);
-  void give_up_daemon(const caf::error& reason);
+  void give_up_daemon(const caf::error& reason, bool can_save);
   void crashed(const std::string& kind, const std::string& id, child_record& record, const caf::error& reason);
   void restart(const child_restart_due& due);
   void settle_crashed(const std::string& kind, const std::string& id, const error& why);
@@ -148,18 +173,35 @@ private:
   void tell_process(const std::string& agent_id, const agent_child& child, const char* status);
   agent_child* find(const std::string& agent_id);
 
+  // protection
+  void protect_worktree(const std::string& agent_id, agent_child& child);
+  void tell_saver(const rig_child& child);
+  keep_promise keep(keep_disk& wanted);
+  snapshot_promise save_for(const snapshot_query& query);
+  void save_all(const char* kind, std::function<void()> next);
+  void take_saved(const std::string& agent_id, save_answer answer);
+
   // the end
   void fence();
   void shut_down(const shutdown& why);
+  void hurry();
+  std::optional<std::chrono::milliseconds> drain_grace() const;
+  void end_agents();
+  void save_difference();
+  void tell_drained();
   void finish_shutdown();
-  void stop_all_processes();
+  void stop_all_processes(std::optional<std::chrono::milliseconds> grace);
   bool all_idle() const;
 
   supervisor_actor::pointer self_;
   supervisor_config config_;
   town::desired_state desired_;
   bool draining_ = false;
+  drain_step step_ = drain_step::first_save;
+  int hurried_ = 0; ///< signals after the first
   bool fenced_ = false;
+  bool booted_ = false;                                              ///< the first desired state has come
+  std::optional<caf::actor_clock::time_point> predecessor_deadline_; ///< while one that drains is waited for
   std::map<std::string, rig_child> rigs_;
   std::map<std::string, agent_child> agents_;
   std::map<std::string, started_dispatches> dispatched_; ///< by agent; outlives its actors

@@ -3,6 +3,8 @@
 #include <caf/actor_cast.hpp>
 #include <caf/typed_event_based_actor.hpp>
 
+#include <utility>
+
 #include "actors/agent_socket.hpp"
 #include "core/log.hpp"
 #include "messages/type_ids.hpp"
@@ -26,6 +28,68 @@ void supervisor_state::spawn_rig(const std::string& rig_id, rig_child& child) {
   for (const auto& [agent_id, agent] : agents_)
     if (agent.rig_id == rig_id && agent.worktree && !agent.retiring)
       self_->send(child.handle, attach_worktree{agent_id, agent.worktree});
+  if (!child.saver) spawn_saver(rig_id, child);
+}
+
+void supervisor_state::spawn_saver(const std::string& rig_id, rig_child& child) {
+  auto config = config_.saver;
+  config.rig_id = rig_id;
+  config.epoch = desired_.epoch;
+  config.supervisor = caf::actor_cast<caf::actor_addr>(self_);
+  config.seed = random_();
+  child.saver = self_->spawn<caf::monitored>(saver, std::move(config));
+  child.saver_record.started = self_->clock().now();
+  tell_saver(child);
+}
+
+void supervisor_state::tell_saver(const rig_child& child) {
+  if (child.saver) self_->send(child.saver, protect_rig{child.spec, child.repository});
+}
+
+void supervisor_state::spawn_keeper(const std::string& agent_id, agent_child& child) {
+  const auto rig = rigs_.find(child.rig_id);
+  if (rig == rigs_.end() || !rig->second.saver) return; // its saver's restart brings it
+  auto config = config_.keeper;
+  config.rig_id = child.rig_id;
+  config.agent_id = agent_id;
+  config.saver = rig->second.saver;
+  config.seed = random_();
+  child.keeper = self_->spawn<caf::monitored>(keeper, std::move(config));
+  child.keeper_record.started = self_->clock().now();
+}
+
+/// The keeper of a restored worktree, told what it protects.
+void supervisor_state::protect_worktree(const std::string& agent_id, agent_child& child) {
+  if (!config_.protect || !child.protection || child.retiring) return;
+  child.protection->spec = child.spec;
+  child.protection->git_url = child.git_url;
+  child.protection->agent_branches.clear();
+  if (const auto rig = rigs_.find(child.rig_id); rig != rigs_.end())
+    for (const auto& agent : rig->second.spec.agents)
+      child.protection->agent_branches.insert(agent.branch);
+  if (!child.keeper) spawn_keeper(agent_id, child);
+  if (child.keeper) self_->send(child.keeper, *child.protection);
+}
+
+supervisor_state::keep_promise supervisor_state::keep(keep_disk& wanted) {
+  auto promise = self_->make_response_promise<keep_disk_answer>();
+  const auto rig = rigs_.find(wanted.job.rig_id);
+  const auto agent_id = wanted.job.agent_id;
+  if (rig == rigs_.end() || !rig->second.saver) {
+    promise.deliver(keep_disk_answer{error{error_code::unavailable, agent_id, "nothing saves this rig just now"}});
+    return promise;
+  }
+  wanted.job.agent_branches.clear();
+  for (const auto& agent : rig->second.spec.agents)
+    wanted.job.agent_branches.insert(agent.branch);
+  rig->second.repository = wanted.job.repository;
+  tell_saver(rig->second);
+  self_->request(rig->second.saver, caf::infinite, std::move(wanted))
+      .then([promise](keep_disk_answer& answer) mutable { promise.deliver(std::move(answer)); },
+            [this, promise, agent_id](const caf::error& e) mutable {
+              promise.deliver(keep_disk_answer{error{error_code::internal, agent_id, self_->system().render(e)}});
+            });
+  return promise;
 }
 
 void supervisor_state::spawn_worktree(const std::string& agent_id, agent_child& child) {
@@ -57,15 +121,24 @@ void supervisor_state::spawn_process(const std::string& agent_id, agent_child& c
 void supervisor_state::child_down(const caf::down_msg& down) {
   if (down.source == config_.health.address() || down.source == config_.town.address() ||
       down.source == config_.executor.address())
-    return give_up_daemon(down.reason);
+    return give_up_daemon(down.reason, down.source != config_.executor.address());
   for (auto& [rig_id, child] : rigs_) {
-    if (!child.handle || child.handle.address() != down.source) continue;
-    child.handle = nullptr;
-    return crashed("rig", rig_id, child.record, down.reason);
+    if (child.handle && child.handle.address() == down.source) {
+      child.handle = nullptr;
+      return crashed("rig", rig_id, child.record, down.reason);
+    }
+    if (child.saver && child.saver.address() == down.source) {
+      child.saver = nullptr;
+      return crashed("saver", rig_id, child.saver_record, down.reason);
+    }
   }
   for (auto& [agent_id, child] : agents_) {
     if (child.worktree && child.worktree.address() == down.source)
       return worktree_down(std::string{agent_id}, child, down.reason);
+    if (child.keeper && child.keeper.address() == down.source) {
+      child.keeper = nullptr;
+      return crashed("keeper", agent_id, child.keeper_record, down.reason);
+    }
     if (child.process && child.process.address() == down.source)
       return process_down(std::string{agent_id}, child, down.reason);
   }
@@ -89,11 +162,17 @@ void supervisor_state::process_down(const std::string& agent_id, agent_child& ch
   bury(agent_id, child);
 }
 
-void supervisor_state::give_up_daemon(const caf::error& reason) {
-  if (draining_) return;
-  log::failure("an actor the daemon cannot do without has ended", {{"reason", self_->system().render(reason)}});
-  *config_.exit_code = bug_exit_code;
-  self_->quit(reason ? reason : caf::error{caf::exit_reason::unhandled_exception});
+/// What can still be saved is.
+void supervisor_state::give_up_daemon(const caf::error& reason, bool can_save) {
+  const auto why = reason ? reason : caf::error{caf::exit_reason::unhandled_exception};
+  if (draining_ && can_save) return; // what is under way goes on without it
+  if (!draining_) {
+    log::failure("an actor the daemon cannot do without has ended", {{"reason", self_->system().render(reason)}});
+    *config_.exit_code = bug_exit_code;
+  }
+  if (!can_save) return self_->quit(why);
+  draining_ = true;
+  save_all("drain", [this, why] { self_->quit(why); });
 }
 
 void supervisor_state::crashed(const std::string& kind, const std::string& id, child_record& record,
@@ -118,6 +197,15 @@ void supervisor_state::crashed(const std::string& kind, const std::string& id, c
 
 /// A child that keeps crashing is failed for everybody to see, until the slow retry brings it back.
 void supervisor_state::settle_crashed(const std::string& kind, const std::string& id, const error& why) {
+  if (kind == "saver") return; // its keepers say so
+  if (kind == "keeper") {
+    protection_changed unprotected;
+    unprotected.agent_id = id;
+    unprotected.unsaved_since = agents_.at(id).keeper_record.started;
+    unprotected.failure = why;
+    self_->send(config_.health, std::move(unprotected));
+    return;
+  }
   if (kind == "rig") {
     town::rig_report report;
     report.rig_id = id;
@@ -151,7 +239,24 @@ void supervisor_state::restart(const child_restart_due& due) {
     const auto it = rigs_.find(id);
     if (it == rigs_.end() || it->second.handle || it->second.record.generation != due.generation) return;
     spawn_rig(id, it->second);
-    self_->send(it->second.handle, restore_rig{it->second.spec});
+    self_->send(it->second.handle, restore_rig{it->second.spec, restored_agents(id)});
+  } else if (kind == "saver") {
+    const auto it = rigs_.find(id);
+    if (it == rigs_.end() || it->second.saver || it->second.saver_record.generation != due.generation) return;
+    spawn_saver(id, it->second);
+    for (auto& [agent_id, child] : agents_) {
+      if (child.rig_id != id) continue;
+      // A keeper knows one saver for its whole life.
+      if (const auto old = std::exchange(child.keeper, nullptr)) {
+        self_->demonitor(old.address());
+        self_->send_exit(old, caf::exit_reason::user_shutdown);
+      }
+      protect_worktree(agent_id, child);
+    }
+  } else if (kind == "keeper") {
+    auto* child = find(id);
+    if (child == nullptr || child->keeper || child->keeper_record.generation != due.generation) return;
+    protect_worktree(id, *child);
   } else {
     auto* child = find(id);
     if (child == nullptr || child->retiring || child->worktree || child->worktree_record.generation != due.generation)

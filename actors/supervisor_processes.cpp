@@ -151,9 +151,25 @@ supervisor_state::status_promise supervisor_state::show(const agent_status_query
 supervisor_state::credentials_promise supervisor_state::answer_credentials(const git_credentials_query& query) {
   auto promise = self_->make_response_promise<git_credentials_answer>();
   const auto rig = rigs_.find(query.rig_id);
-  if (rig == rigs_.end() || !rig->second.handle) {
+  if (rig == rigs_.end()) {
     promise.deliver(
         git_credentials_answer{error{error_code::not_found, query.rig_id, "no such rig here"}, std::nullopt});
+    return promise;
+  }
+  if (!rig->second.handle) {
+    // Its actor crashed and is not there again yet; what is to be saved does not wait for it.
+    self_->request(config_.town, credentials_timeout, query)
+        .then(
+            [promise, url = rig->second.spec.git_url,
+             fallback = config_.rig.fallback](git_credentials_answer& answer) mutable {
+              if (answer.login && !*answer.login) answer.login = fallback;
+              answer.git_url = url;
+              promise.deliver(std::move(answer));
+            },
+            [this, promise, query](const caf::error& e) mutable {
+              promise.deliver(git_credentials_answer{
+                  error{error_code::timed_out, query.rig_id, self_->system().render(e)}, std::nullopt});
+            });
     return promise;
   }
   self_->request(rig->second.handle, credentials_timeout, query)
@@ -172,6 +188,19 @@ void supervisor_state::take_settled(const worktree_settled& settled) {
       settled.git_url != child->git_url)
     return;
   child->report = settled.report;
+  if (!town::is_restored(settled.report.outcome)) return;
+  const auto rig = rigs_.find(child->rig_id);
+  if (rig == rigs_.end()) return;
+  if (rig->second.handle) self_->send(rig->second.handle, forget_point{settled.agent_id});
+  rig->second.repository = settled.repository;
+  tell_saver(rig->second);
+  protect order;
+  order.repository = settled.repository;
+  order.worktree = settled.report.worktree.value_or("");
+  order.applied = settled.applied;
+  order.supersede = settled.report.recovery && !settled.report.recovery->applied;
+  child->protection = std::move(order);
+  protect_worktree(settled.agent_id, *child);
 }
 
 void supervisor_state::take_idle(const agent_idle& idle) {
@@ -209,10 +238,13 @@ void supervisor_state::bury(const std::string& agent_id, agent_child& child) {
 void supervisor_state::after_process(const std::string& agent_id, agent_child& child) {
   if (child.busy()) return;
   if (draining_) {
-    if (all_idle()) finish_shutdown();
+    if (all_idle()) save_difference();
     return;
   }
-  if (fenced_) return;
+  if (fenced_) {
+    if (all_idle()) save_all("drain", [] {});
+    return;
+  }
   if (child.retiring) return retire_worktree_of(agent_id, child);
   if (std::exchange(child.held, false)) converge();
 }

@@ -18,9 +18,11 @@ namespace {
 
 constexpr std::chrono::hours longest_retry_after{1}; // whatever the town asks for
 
-/// True where a newer container's town would be changed.
+/// True where a newer container's town would be changed. A late point is listed there, and the last word of the
+/// container before is noted: both are the town's to judge. (CONTRACT: "Fencing".)
 bool is_write(const town::call& what) {
-  return what.method != "GET" && !what.route.starts_with("refresh-");
+  return what.method != "GET" && !what.route.starts_with("refresh-") && what.route != "recovery-point" &&
+         what.route != "container-drained";
 }
 
 error no_token(const std::string& route) {
@@ -50,6 +52,8 @@ town_link_actor::behavior_type town_link_state::make_behavior(town_link_config c
       [this](report_progress& p) { progress(p); },
       [this](const report_completed& c) { completed(c); },
       [this](const report_eviction& e) { eviction(e); },
+      [this](report_point& r) { return point(r); },
+      [this](const report_drained& d) { return drained(d); },
       [this](const reread_desired_state&) { return reread(); },
       [this](agent_call& c) { return call(c); },
       [this](const git_credentials_query& q) { return credentials(q); },
@@ -86,10 +90,7 @@ void town_link_state::send(std::uint64_t id) {
     c.waits_for_token = true;
     return in_the_way(c.what.route, no_token(c.what.route));
   }
-  if (id == ready_id_) {
-    c.what = ready_call();
-    ready_unsaid_ = false;
-  }
+  if (c.renew) c.what = c.renew();
   c.waits_for_token = false;
   c.under_way = true;
   c.token_generation = token_generation_;
@@ -230,6 +231,10 @@ void town_link_state::release_waiting(bool new_round) {
 
 error town_link_state::fenced_error(const std::string& route) {
   return {error_code::fenced, route, "a newer container has this town: nothing of this one counts any more"};
+}
+
+error town_link_state::not_booted(const std::string& object) {
+  return {error_code::unavailable, object, "the town has not answered this container's boot yet"};
 }
 
 void town_link_state::fence() {

@@ -11,11 +11,13 @@
 #include <random>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "core/secret.hpp"
 #include "messages/health.hpp"
 #include "messages/interfaces.hpp"
+#include "messages/protection.hpp"
 #include "messages/restore.hpp"
 #include "messages/town.hpp"
 #include "town/answer.hpp"
@@ -55,11 +57,12 @@ struct town_link_config {
 };
 
 /// The conversation with the Durable Object. Owns epoch, token and the retry state of everything that is said; at most
-/// one call of a kind is under way, and a newer ready report replaces one that waits. Told: what to say. Tells: the
-/// supervisor the desired state and that it is fenced, health the phase and what is in the way. Fails: never by the
-/// network; it keeps trying while the container lives, with backoff and Retry-After. A 401 refreshes the token once and
-/// is tried once more; what is refused even so, and everything while there is no token, waits for one, and is tried
-/// again with the next heartbeat. Once fenced it says nothing more that changes the town.
+/// one call of a kind is under way, and a newer ready report or recovery point replaces one that waits. Told: what to
+/// say. Tells: the supervisor the desired state and that it is fenced, health the phase and what is in the way. Fails:
+/// never by the network; it keeps trying while the container lives, with backoff and Retry-After. A 401 refreshes the
+/// token once and is tried once more; what is refused even so, and everything while there is no token, waits for one,
+/// and is tried again with the next heartbeat. Once fenced it says nothing more that changes the town, but what it has
+/// saved: late points, and the last word of a drain. From that last word on, everything still to be said has its limit.
 class town_link_state {
 public:
   static inline const char* name = "town_link";
@@ -76,6 +79,8 @@ private:
   using desired_promise = caf::typed_response_promise<desired_state_answer>;
   using call_promise = caf::typed_response_promise<agent_call_answer>;
   using credentials_promise = caf::typed_response_promise<git_credentials_answer>;
+  using point_promise = caf::typed_response_promise<point_reported>;
+  using drained_promise = caf::typed_response_promise<drained_reported>;
   using time_point = caf::actor_clock::time_point;
 
   /// How long a call is tried.
@@ -86,10 +91,23 @@ private:
     unconditional ///< while the container lives, whatever the town says: nothing can go on without it
   };
 
+  /// What the town is to know of one agent's points: the newest. Lives while there is something to say.
+  struct agent_points {
+    struct asker {
+      std::pair<std::int64_t, std::int64_t> order; ///< (epoch, seq)
+      point_promise promise;
+    };
+    std::string rig_id;
+    town::recovery_point newest, said; ///< `said`: in the last attempt
+    std::uint64_t id = 0;              ///< the conversation
+    std::vector<asker> askers;
+  };
+
   /// Something that is being said.
   struct conversation {
     town::call what;
     done_handler done;
+    std::function<town::call()> renew{}; ///< what is said in a further attempt, where that may be newer
     patience how_long = patience::forever;
     time_point deadline{}; ///< when limited
     time_point next_try{}; ///< a timer that fires before was overtaken
@@ -97,7 +115,8 @@ private:
     std::uint64_t token_generation = 0; ///< of the token it was last sent with
     bool token_refreshed = false;       ///< its one refresh is used up
     bool waits_for_token = false;
-    bool under_way = false; ///< sent, the answer is awaited
+    bool under_way = false;  ///< sent, the answer is awaited
+    bool saved_work = false; ///< a point: the last word of a drain waits for it
   };
 
   // how anything is said
@@ -141,10 +160,24 @@ private:
   void completed(const report_completed& c);
   void eviction(const report_eviction& e);
   call_promise call(agent_call& c);
+
+  // what is saved
+  point_promise point(report_point& r);
+  void say_point(const std::string& agent_id);
+  result<void> take_point(const std::string& agent_id, const result<town::answer_data>& data,
+                          const town_answered& answer);
+  void say_kept(report_point r, point_promise promise);
+  drained_promise drained(const report_drained& d);
+  void mark_saved_work(std::uint64_t id);
+  void limit_to_drain(std::uint64_t id, conversation& c);
+  void points_settled();
+
+  // credentials
   credentials_promise credentials(const git_credentials_query& q);
 
   // what is in the way
   static error fenced_error(const std::string& route);
+  static error not_booted(const std::string& object);
   void fence();
   void in_the_way(const std::string& route, const error& why);
   void out_of_the_way(const std::string& route);
@@ -175,6 +208,10 @@ private:
   std::optional<std::string> said_nonce_;        ///< of the last report that was said
   bool heartbeat_under_way_ = false;
   bool progress_under_way_ = false;
+
+  std::map<std::string, agent_points> points_;                       ///< by agent
+  std::optional<time_point> drain_ends_;                             ///< nothing is said any more after it
+  std::vector<std::pair<drained_promise, result<void>>> last_words_; ///< answered when no point is unsaid
 
   std::map<std::string, error> troubles_; ///< by route
   std::optional<error> told_;             ///< what health knows

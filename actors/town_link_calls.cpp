@@ -16,10 +16,6 @@ namespace {
 
 constexpr std::chrono::seconds health_timeout{5};
 
-error not_booted(const std::string& object) {
-  return {error_code::unavailable, object, "the town has not answered this container's boot yet"};
-}
-
 error wrong_epoch(const std::string& route, std::int64_t said, std::int64_t ours) {
   return {error_code::corrupt, route,
           "the desired state is of epoch " + std::to_string(said) + ", this container has " + std::to_string(ours)};
@@ -136,13 +132,14 @@ void town_link_state::ready(report_ready& r) {
 /// One at a time. A report that comes while another waits for its next attempt is said in its place (`send`).
 void town_link_state::say_ready() {
   if (ready_id_ != 0 || !ready_unsaid_ || epoch_ == 0 || fenced_) return;
-  ready_unsaid_ = false;
   ready_id_ = say(ready_call(), patience::forever,
                   [this](const result<town::answer_data>& data, const town_answered&) { return take_ready(data); });
+  conversations_.at(ready_id_).renew = [this] { return ready_call(); };
 }
 
-/// With the nonce that takes back an eviction of this container, unless it was our own.
+/// The newest report, with the nonce that takes back an eviction of this container, unless it was our own.
 town::call town_link_state::ready_call() {
+  ready_unsaid_ = false;
   said_nonce_ = evicted_ ? std::nullopt : drain_nonce_;
   auto report = *last_ready_;
   report.nonce = said_nonce_;
@@ -190,7 +187,6 @@ void town_link_state::progress(report_progress& p) {
 }
 
 void town_link_state::heartbeat_tick() {
-  if (fenced_) return;
   self_->delayed_send(self_, config_.heartbeat_interval, heartbeat_due{});
   release_waiting(true);
   heartbeat();

@@ -11,6 +11,21 @@
 #include "messages/type_ids.hpp"
 
 namespace townkeeper {
+namespace {
+
+town::agent_outcome outcome_of(const git::worktree_restored& restored, bool point_is_clean) {
+  switch (restored.recovery) {
+  case git::point_outcome::applied:
+    return point_is_clean ? town::agent_outcome::restored : town::agent_outcome::recovered;
+  case git::point_outcome::kept:
+  case git::point_outcome::unpublished:
+    return town::agent_outcome::diverged;
+  default:
+    return town::agent_outcome::restored;
+  }
+}
+
+} // namespace
 
 worktree_actor::behavior_type worktree(worktree_actor::stateful_pointer<worktree_state> self, worktree_config config) {
   keep_exception_text(self);
@@ -50,6 +65,7 @@ void worktree_state::restore(restore_worktree& wanted) {
   if (moved) {
     // What is known of the repository was perhaps fetched long ago, and for another branch: the rig's next word counts.
     settled_.reset();
+    disk_is_kept_ = false;
     repository_is_current_ = false;
     job_is_stale_ = job_under_way_;
     if (cancel_) *cancel_ = true;
@@ -100,10 +116,25 @@ git::worktree_job worktree_state::make_job() {
   return job;
 }
 
+/// What the rig found for this agent; null where there is no recovery point.
+const result<git::found_recovery>* worktree_state::found_point() const {
+  const auto it = repository_->restored.points.find(config_.agent_id);
+  return it == repository_->restored.points.end() ? nullptr : &it->second;
+}
+
 void worktree_state::submit() {
   ++retry_generation_;
   ++attempts_;
+  const auto* found = found_point();
+  // Nothing older is used in its place, and no worktree without it: an operator may accept the loss.
+  if (found != nullptr && !*found) {
+    if (const auto rig = caf::actor_cast<rig_actor>(rig_); rig && is_transient(found->error().code))
+      self_->send(rig, look_again{config_.agent_id});
+    return fail(found->error());
+  }
   auto job = make_job();
+  if (found != nullptr) job.point = **found;
+  job.disk_is_kept = disk_is_kept_;
   const auto tip = [this](const std::string& branch) -> std::optional<std::string> {
     const auto it = repository_->restored.tips.find(branch);
     return it == repository_->restored.tips.end() ? std::nullopt : std::optional{it->second};
@@ -125,23 +156,75 @@ void worktree_state::finish(worktree_result& done) {
     return;
   }
   if (!done.outcome) return fail(done.outcome.error());
-  const auto& restored = *done.outcome;
+  if (done.outcome->recovery == git::point_outcome::disk_older) return keep_older_work();
+  succeed(*done.outcome);
+}
+
+/// The disk is of before the recovery point and holds work that is nowhere else: it goes to the remote, for somebody to
+/// look at, before the point takes its place.
+void worktree_state::keep_older_work() {
+  job_under_way_ = true;
+  tell(town::agent_phase::recovery);
+  git::snapshot_job job;
+  job.rig_id = config_.rig_id;
+  job.agent_id = config_.agent_id;
+  job.repository = repository_->restored.repository;
+  job.worktree = config_.directory;
+  job.branch = spec_->branch;
+  job.identity = spec_->identity;
+  job.limits = config_.recovery.limits;
+  const auto answered = [this](const result<town::recovery_point>& point) {
+    job_under_way_ = false;
+    if (retiring_) return;
+    if (std::exchange(job_is_stale_, false)) {
+      if (can_begin()) submit();
+      return;
+    }
+    if (!point) return fail(point.error());
+    log::warn("an older disk held work: kept as a recovery point",
+              {{"rig", config_.rig_id}, {"agent", config_.agent_id}, {"ref", point->ref}});
+    disk_is_kept_ = true;
+    spec_->kept.push_back(*point);
+    if (can_begin()) submit();
+  };
+  const auto supervisor = caf::actor_cast<supervisor_actor>(config_.supervisor);
+  if (!supervisor) return; // everything ends
+  self_->request(supervisor, config_.recovery.keep_limit, keep_disk{std::move(job)})
+      .then([answered](const keep_disk_answer& answer) { answered(answer.point); },
+            [this, answered](const caf::error& e) {
+              answered(error{error_code::timed_out, config_.agent_id,
+                             "what the older disk holds could not be kept: " + self_->system().render(e)});
+            });
+}
+
+void worktree_state::succeed(const git::worktree_restored& restored) {
   for (const auto& what : restored.healed)
     log::warn("worktree healed", {{"rig", config_.rig_id}, {"agent", config_.agent_id}, {"what", what}});
-  auto report = new_report(town::agent_outcome::restored);
+  const auto* found = found_point();
+  auto report = new_report(outcome_of(restored, found != nullptr && (*found)->point.clean));
   if (!restored.commit.empty()) report.commit = restored.commit;
   report.worktree = config_.directory.string();
   report.unpushed_commits = restored.unpushed_commits;
-  report.note = restore_note(*spec_, restored);
+  report.applied_files = restored.applied_files;
+  std::optional<git::found_recovery> point;
+  std::optional<town::recovery_point> applied;
+  if (found != nullptr) {
+    point = **found;
+    const bool built_upon = restored.recovery != git::point_outcome::kept;
+    report.recovery = town::applied_recovery{point->point.ref, point->point.commit, built_upon};
+    report.left_out = point->left_out;
+    if (built_upon) applied = point->point;
+  }
+  report.note = restore_note(*spec_, restored, point);
   attempts_ = 0;
-  settle(std::move(report));
+  settle(std::move(report), std::move(applied));
 }
 
 void worktree_state::fail(const error& why) {
   log::warn("worktree attempt failed",
             {{"rig", config_.rig_id}, {"agent", config_.agent_id}, {"error", to_string(why)}});
   const bool permanent = why.code == error_code::branch_missing || why.code == error_code::unsupported ||
-                         why.code == error_code::invalid_argument;
+                         why.code == error_code::invalid_argument || why.code == error_code::recovery_point_missing;
   if (settled_ || permanent || attempts_ >= config_.retry.attempts) {
     settle_failed(why);
     self_->delayed_send(self_, config_.retry.after_failure, retry_due{++retry_generation_});
@@ -184,11 +267,13 @@ void worktree_state::settle_failed(const error& why) {
   settle(std::move(report));
 }
 
-void worktree_state::settle(town::agent_report report) {
+void worktree_state::settle(town::agent_report report, std::optional<town::recovery_point> applied) {
   settled_ = report;
   self_->send(config_.health, agent_settled{config_.rig_id, report, git_url_, false});
   if (const auto supervisor = caf::actor_cast<supervisor_actor>(config_.supervisor))
-    self_->send(supervisor, worktree_settled{config_.agent_id, git_url_, std::move(report)});
+    self_->send(supervisor, worktree_settled{config_.agent_id, git_url_, std::move(report),
+                                             repository_ ? repository_->restored.repository : std::filesystem::path{},
+                                             std::move(applied)});
 }
 
 void worktree_state::tell(town::agent_phase phase, std::optional<error> why) {

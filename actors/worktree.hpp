@@ -9,11 +9,19 @@
 #include <string>
 
 #include "actors/retry_policy.hpp"
+#include "git/recovery.hpp"
 #include "messages/health.hpp"
 #include "messages/interfaces.hpp"
+#include "messages/protection.hpp"
 #include "messages/restore.hpp"
 
 namespace townkeeper {
+
+/// How a snapshot of what an older disk holds is taken.
+struct recovery_policy {
+  git::recovery_limits limits;
+  std::chrono::milliseconds keep_limit{120'000}; ///< for it to reach the remote
+};
 
 struct worktree_config {
   std::string rig_id, agent_id;
@@ -21,6 +29,7 @@ struct worktree_config {
   retry_policy retry;
   git_executor_actor executor;
   health_actor health;
+  recovery_policy recovery;
   caf::actor_addr supervisor;
   std::uint64_t seed = 0; ///< of the jitter
   /// After a crash of the actor: what its predecessor had come to. A restored worktree may have an agent at work in it,
@@ -54,8 +63,11 @@ private:
   void submit();
   git::worktree_job make_job();
   void finish(worktree_result& done);
+  void succeed(const git::worktree_restored& restored);
+  void keep_older_work();
+  const result<git::found_recovery>* found_point() const;
   void fail(const error& why);
-  void settle(town::agent_report report);
+  void settle(town::agent_report report, std::optional<town::recovery_point> applied = std::nullopt);
   void settle_failed(const error& why);
   void retry(std::uint64_t generation);
   void retire();
@@ -74,6 +86,7 @@ private:
   git::cancel_flag cancel_;
   bool job_under_way_ = false;
   bool job_is_stale_ = false; ///< the spec moved on since it was submitted
+  bool disk_is_kept_ = false; ///< what an older disk held is on the remote as a kept point
   bool retiring_ = false;
   std::uint32_t attempts_ = 0;
   caf::actor_clock::time_point begun_{};

@@ -10,6 +10,7 @@ struct restore_rig;
 struct attach_worktree;
 struct detach_worktree;
 struct look_again;
+struct forget_point;
 struct restore_worktree;
 struct repository_ready;
 struct repository_failed;
@@ -62,11 +63,39 @@ struct process_started;
 struct process_exited;
 struct agent_idle;
 struct process_gone;
+struct snapshot_query;
+struct snapshot_answer;
 struct shutdown;
 struct shutdown_due;
 struct job_finished;
 struct job_overdue;
 struct child_restart_due;
+struct predecessor_due;
+struct protect;
+struct stop_protecting;
+struct worktree_changed;
+struct save_now;
+struct save_answer;
+struct save_wanted;
+struct save_begun;
+struct save_done;
+struct keep_disk;
+struct keep_disk_answer;
+struct delete_refs;
+struct protect_rig;
+struct report_point;
+struct point_reported;
+struct report_drained;
+struct drained_reported;
+struct protection_changed;
+struct snapshot_request;
+struct snapshot_result;
+struct push_request;
+struct push_result;
+struct delete_request;
+struct delete_result;
+struct prune_request;
+struct save_due;
 
 /// One agent's worktree.
 using worktree_actor = caf::typed_actor<
@@ -95,6 +124,8 @@ using rig_actor = caf::typed_actor<
     caf::reacts_to<detach_worktree>,
     // Checks disk and remote once more, if that is not under way already.
     caf::reacts_to<look_again>,
+    // Looks for this agent's recovery points no more.
+    caf::reacts_to<forget_point>,
     // Takes the outcome of its job.
     caf::reacts_to<repository_result>,
     // Answers with the cached credentials, or asks the town.
@@ -102,12 +133,46 @@ using rig_actor = caf::typed_actor<
     // Tries again.
     caf::reacts_to<retry_due>>;
 
+/// The protection of one worktree: what changed, what is saved.
+using keeper_actor = caf::typed_actor<
+    // Begins to watch, or takes over a spec that moved on.
+    caf::reacts_to<protect>,
+    // Stops watching.
+    caf::reacts_to<stop_protecting>,
+    // Notes a change, and asks its saver for a round.
+    caf::reacts_to<worktree_changed>,
+    // Saves now, and answers when the remote has it.
+    caf::replies_to<save_now>::with<save_answer>,
+    // The saver's words.
+    caf::reacts_to<save_begun>, caf::reacts_to<save_done>,
+    // Looks whether quiet, poll or backoff is over.
+    caf::reacts_to<save_due>>;
+
+/// The pushes of one rig: which agents go together, when, and what the remote said.
+using saver_actor = caf::typed_actor<
+    // Takes over remote and branches.
+    caf::reacts_to<protect_rig>,
+    // Has the agent saved with the next push.
+    caf::reacts_to<save_wanted>,
+    // Saves a worktree as a kept point.
+    caf::replies_to<keep_disk>::with<keep_disk_answer>,
+    // Deletes refs of points that were built upon.
+    caf::reacts_to<delete_refs>,
+    // The executor's results.
+    caf::reacts_to<snapshot_result>, caf::reacts_to<push_result>, caf::reacts_to<delete_result>,
+    // Starts a push whose time has come.
+    caf::reacts_to<save_due>>;
+
 /// The worker threads: libgit2 runs nowhere else.
 using git_executor_actor = caf::typed_actor<
     // Queues a fetch; an older job of the same repository is cancelled first.
     caf::reacts_to<repository_request>,
     // Queues a worktree job; an older one of the same worktree is cancelled first.
     caf::reacts_to<worktree_request>,
+    // Queues a snapshot of a worktree, a push or a deletion of a rig's refs.
+    caf::reacts_to<snapshot_request>, caf::reacts_to<push_request>, caf::reacts_to<delete_request>,
+    // Queues the tidying of an agent's private objects.
+    caf::reacts_to<prune_request>,
     // Takes a worker's word that its job ended, and gives it the next.
     caf::reacts_to<job_finished>,
     // Gives up a worker whose job is past its deadline.
@@ -120,7 +185,7 @@ using health_actor = caf::typed_actor<
     // Progress and outcomes, from every actor.
     caf::reacts_to<rig_progress>, caf::reacts_to<rig_transfer>, caf::reacts_to<rig_settled>,
     caf::reacts_to<worktree_progress>, caf::reacts_to<agent_settled>, caf::reacts_to<process_changed>,
-    caf::reacts_to<phase_changed>, caf::reacts_to<trouble>,
+    caf::reacts_to<phase_changed>, caf::reacts_to<trouble>, caf::reacts_to<protection_changed>,
     // Publishes the picture if it changed, and says to the town what it has not heard.
     caf::reacts_to<publish_due>,
     // Answers with what a heartbeat says.
@@ -133,6 +198,8 @@ using town_link_actor = caf::typed_actor<
     // Says these, with retries.
     caf::reacts_to<report_ready>, caf::reacts_to<report_progress>, caf::reacts_to<report_completed>,
     caf::reacts_to<report_eviction>,
+    // Says that a point is on the remote, and the last word of a drain; answered when the town has it.
+    caf::replies_to<report_point>::with<point_reported>, caf::replies_to<report_drained>::with<drained_reported>,
     // Reads the desired state again; the supervisor also gets it when its version moved.
     caf::replies_to<reread_desired_state>::with<desired_state_answer>,
     // Makes an agent's call with the container's token and epoch.
@@ -161,6 +228,8 @@ using supervisor_actor = caf::typed_actor<
     caf::reacts_to<desired_state_changed>,
     // Learns which agents can be started.
     caf::reacts_to<worktree_settled>, caf::reacts_to<worktree_retired>, caf::reacts_to<agent_idle>,
+    // Has a rig's saver keep what an older disk holds.
+    caf::replies_to<keep_disk>::with<keep_disk_answer>,
     // Knows that the process of an agent actor that crashed does not live any more.
     caf::reacts_to<process_gone>,
     // Starts, stops and shows agent processes for the control server.
@@ -168,10 +237,14 @@ using supervisor_actor = caf::typed_actor<
     caf::replies_to<agent_status_query>::with<agent_status_answer>,
     // Answers for the credential helper of one agent.
     caf::replies_to<git_credentials_query>::with<git_credentials_answer>,
+    // Has the keepers save now.
+    caf::replies_to<snapshot_query>::with<snapshot_answer>,
     // Stops the agents and stays, not ready.
     caf::reacts_to<fenced>,
     // Restarts a child whose backoff is over.
     caf::reacts_to<child_restart_due>,
+    // Looks whether the predecessor still drains.
+    caf::reacts_to<predecessor_due>,
     // Stops the agents, then everything.
     caf::reacts_to<shutdown>, caf::reacts_to<shutdown_due>>;
 

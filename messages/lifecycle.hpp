@@ -1,5 +1,7 @@
 #pragma once
 
+#include <chrono>
+
 #include "messages/interfaces.hpp"
 
 #include "town/model.hpp"
@@ -14,6 +16,7 @@ struct start_agent {
 
 struct stop_agent {
   std::string agent_id;
+  std::optional<std::chrono::milliseconds> grace{}; ///< until SIGKILL; nothing: the configured one. Only ever shortened
 };
 struct stop_answer {
   bool known = false;
@@ -68,10 +71,23 @@ struct process_gone {
   std::string agent_id;
 };
 
+/// To the supervisor: save now what this agent, or every one, has not saved; not to be put off until the next push.
+struct snapshot_query {
+  std::optional<std::string> agent_id;
+};
+struct snapshot_answer {
+  std::vector<town::recovery_point> points; ///< the newest of each agent that has one; all of it is on the remote
+  std::vector<error> failures;              ///< what is unsaved, and why; each names its agent
+  bool unknown_agent = false;               ///< the one that was asked for is none of this container's
+};
+
 /// SIGTERM or SIGINT: stop the agents, then everything. A second one shortens the waiting.
 struct shutdown {
   std::string reason;
 };
 struct shutdown_due {};
+
+/// The supervisor's own clock: time to ask again whether an older container still drains.
+struct predecessor_due {};
 
 } // namespace townkeeper

@@ -4,6 +4,7 @@
 #include <variant>
 
 #include "messages/interfaces.hpp"
+#include "messages/protection.hpp"
 
 #include "core/error.hpp"
 #include "git/jobs.hpp"
@@ -15,6 +16,12 @@ namespace townkeeper {
 /// Restore this repository, or converge it to a spec that moved on: the branches of all its agents are wanted.
 struct restore_rig {
   town::rig_spec spec;
+  std::set<std::string> restored = {}; ///< agents whose worktrees are: their recovery points are not looked for again
+};
+
+/// This agent's worktree is restored: its recovery points are its keeper's from now on.
+struct forget_point {
+  std::string agent_id;
 };
 
 /// Tell this worktree actor, from now on, when the repository is ready or has failed.
@@ -60,6 +67,8 @@ struct worktree_settled {
   std::string agent_id;
   std::string git_url; ///< the remote it was restored from
   town::agent_report report;
+  std::filesystem::path repository;            ///< the bare one; empty where it failed
+  std::optional<town::recovery_point> applied; ///< what it was built upon, and a new point may take the place of
 };
 
 /// To the supervisor: a retired worktree was removed, or kept for a stated reason.
@@ -109,7 +118,9 @@ struct git_credentials_answer {
 /// From a worker to its executor: job `id` has ended; the result goes to the asker.
 struct job_finished {
   std::uint64_t id = 0;
-  std::variant<repository_result, worktree_result, removal_result> outcome;
+  std::variant<repository_result, worktree_result, removal_result, snapshot_result, push_result, delete_result,
+               prune_result>
+      outcome;
 };
 
 /// The executor's own clock: job `id` should have ended by now.

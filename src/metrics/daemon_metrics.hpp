@@ -24,11 +24,21 @@ public:
   void set_rigs(std::string_view state, std::int64_t count);
   void set_agents(std::string_view state, std::int64_t count);
   void add_fetched_bytes(std::int64_t bytes);
-  /// A child actor ("rig", "worktree", "agent") crashed and was started again.
+  /// A child actor ("rig", "worktree", "agent", "keeper", "saver") crashed and was started again.
   void actor_restarted(std::string_view kind);
   /// A request to the town ended: "ok", the stable word of an error code, or "fenced".
   void town_request(std::string_view result);
   void set_ready(bool ready);
+  /// Age of the oldest change that is not off the machine; 0: all is saved.
+  void set_unsaved_age(double seconds);
+  /// A remote acknowledged a point: sets the timestamp of the last one to now.
+  void point_saved();
+  /// One agent's save ended: "saved", "unchanged", "clean" (there was nothing to save), or the stable word of an error
+  /// code.
+  void save_ended(std::string_view result);
+  void snapshot_took(double seconds);
+  void push_took(double seconds);
+  void add_pushed_bytes(std::int64_t bytes);
 
   /// The Prometheus text exposition format, version 0.0.4.
   std::string text() const;

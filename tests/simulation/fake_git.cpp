@@ -148,6 +148,13 @@ void take(executor_pointer self, std::string key, Request& request) {
   pump(self);
 }
 
+/// Snapshots and pushes run side by side, each as its plan says.
+template <class Answer, class Handle, class Plan>
+void answer_later(executor_pointer self, const Handle& asker, Answer answer, const Plan& plan) {
+  answer.outcome = plan.outcome;
+  if (!plan.never) self->delayed_send(asker, plan.after, std::move(answer));
+}
+
 git_executor_actor::behavior_type executor(executor_pointer self, std::shared_ptr<fake_git> git) {
   self->state.git = std::move(git);
   return {
@@ -159,6 +166,28 @@ git_executor_actor::behavior_type executor(executor_pointer self, std::shared_pt
         self->state.git->worktrees.push_back({r.job, r.remove, self->clock().now(), r.asker.address()});
         take(self, "worktree " + r.rig_id + "/" + r.job.agent_id, r);
       },
+      [self](snapshot_request& r) {
+        auto& fake = *self->state.git;
+        fake.snapshots.push_back({r.job, self->clock().now()});
+        const auto plan = fake.on_snapshot ? fake.on_snapshot(r.job) : fake.taken(r.job);
+        answer_later(self, r.asker, snapshot_result{r.job.agent_id, r.round, error{}, 10ms}, plan);
+      },
+      [self](push_request& r) {
+        auto& fake = *self->state.git;
+        fake.pushes.push_back({r.job, self->clock().now()});
+        const auto plan = fake.on_push ? fake.on_push(r.job) : fake.pushed(r.job);
+        answer_later(self, r.asker, push_result{r.job.rig_id, r.round, error{}, 10ms}, plan);
+      },
+      [self](delete_request& r) {
+        auto& fake = *self->state.git;
+        fake.deletions.push_back({r.job, self->clock().now()});
+        std::set<std::string> gone;
+        for (const auto& [ref, commit] : r.job.refs)
+          gone.insert(ref);
+        const auto plan = fake.on_delete ? fake.on_delete(r.job) : git_plan<std::set<std::string>>{std::move(gone)};
+        answer_later(self, r.asker, delete_result{r.job.rig_id, error{}}, plan);
+      },
+      [self](prune_request& r) { self->state.git->prunes.push_back(r); },
       [self](job_finished& end) {
         const auto it = self->state.running.find(end.id);
         if (it == self->state.running.end()) return; // ended earlier, by being cancelled
@@ -199,6 +228,49 @@ git_plan<git::worktree_restored> fake_git::restored(const git::worktree_job& job
   done.commit = job.remote_tip.value_or(job.base_tip.value_or(""));
   done.created_from_base = !job.remote_tip;
   return {std::move(done), std::chrono::milliseconds{10}, false, 0};
+}
+
+git_plan<git::snapshot> fake_git::taken(const git::snapshot_job& job) const {
+  git::snapshot s;
+  s.agent_id = job.agent_id;
+  s.branch = job.branch;
+  s.repository = job.repository;
+  const auto moment = moments.find(job.agent_id);
+  s.uncommitted = moment != moments.end();
+  s.fingerprint = s.uncommitted ? moment->second : "clean";
+  s.files.modified = s.uncommitted ? 1 : 0;
+  s.files.untracked = s.uncommitted ? 1 : 0;
+  if (job.without_untracked) {
+    s.fingerprint += " without its untracked files";
+    s.files.untracked = 0;
+    s.files.left_out = 1;
+    s.left_out.push_back({"untracked", "the remote refused the content"});
+  }
+  return {std::move(s), 10ms, false, 0};
+}
+
+git_plan<std::vector<git::pushed_point>> fake_git::pushed(const git::push_job& job) {
+  std::vector<git::pushed_point> all;
+  for (const auto& item : job.items) {
+    git::pushed_point p{item.taken.agent_id, std::optional<town::recovery_point>{}, git::refusal::none, 100};
+    if (item.taken.uncommitted || item.even_if_clean || points.contains(item.ref)) {
+      town::recovery_point point;
+      point.epoch = job.epoch;
+      point.seq = ++*job.seq;
+      point.ref = item.ref;
+      point.commit = item.taken.fingerprint + "@" + std::to_string(point.seq);
+      point.git_url = job.url;
+      point.branch = item.taken.branch;
+      point.clean = !item.taken.uncommitted;
+      point.saved_at = job.saved_at;
+      point.kind = item.kind;
+      point.files = item.taken.files;
+      points[item.ref] = point;
+      p.point = std::optional{std::move(point)};
+    }
+    all.push_back(std::move(p));
+  }
+  return {std::move(all), 10ms, false, 0};
 }
 
 std::size_t fake_git::restores_of(const std::string& agent_id) const {

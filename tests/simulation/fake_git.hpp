@@ -13,6 +13,8 @@
 #include "actors/git_executor.hpp"
 #include "core/error.hpp"
 #include "git/jobs.hpp"
+#include "git/recovery.hpp"
+#include "messages/protection.hpp"
 #include "messages/restore.hpp"
 
 namespace townkeeper::simulation {
@@ -28,7 +30,8 @@ struct git_plan {
 
 /// Remotes and a disk that exist only as values, and an executor that works on them on the virtual clock. As with the
 /// real one, a newer job of a key cancels the older and waits for its end. Without a plan of the test's own, a fetch
-/// finds each wanted branch that the remote has, and a worktree gets the tip it is told.
+/// finds each wanted branch that the remote has, a worktree gets the tip it is told, a snapshot finds what `moments`
+/// says, and the remote acknowledges each push.
 struct fake_git {
   struct fetch {
     git::repository_job job;
@@ -42,24 +45,42 @@ struct fake_git {
     caf::actor_addr asker;
   };
 
+  template <class Job>
+  struct asked {
+    Job job;
+    caf::actor_clock::time_point at;
+  };
+
   /// What the test wants of the next jobs; empty: as described above.
   std::function<git_plan<git::repository_restored>(const git::repository_job&)> on_fetch;
   std::function<git_plan<git::worktree_restored>(const git::worktree_job&)> on_worktree;
   std::function<git_plan<git::worktree_removal>(const git::worktree_job&)> on_removal;
+  std::function<git_plan<git::snapshot>(const git::snapshot_job&)> on_snapshot;
+  std::function<git_plan<std::vector<git::pushed_point>>(const git::push_job&)> on_push;
+  std::function<git_plan<std::set<std::string>>(const git::delete_job&)> on_delete;
   /// Hears of each worktree job that takes hold of the worktree, before it ends.
   std::function<void(const git::worktree_job&)> touched;
 
   std::set<std::string> missing_branches; ///< no remote has them
 
-  std::vector<fetch> fetches;              ///< in the order they came
-  std::vector<restore> worktrees;          ///< restores and removals
-  std::size_t under_way = 0;               ///< jobs that have not ended
+  std::vector<fetch> fetches;     ///< in the order they came
+  std::vector<restore> worktrees; ///< restores and removals
+  std::vector<asked<git::snapshot_job>> snapshots;
+  std::vector<asked<git::push_job>> pushes;
+  std::vector<asked<git::delete_job>> deletions;
+  std::vector<prune_request> prunes;
+  std::map<std::string, std::string> moments;         ///< agent → what its worktree holds; none: it is clean
+  std::map<std::string, town::recovery_point> points; ///< on the remote, by ref
+  std::size_t under_way = 0;                          ///< jobs that have not ended
   std::map<std::string, std::string> disk; ///< worktree path → "<repository>@<commit>", as the last job left it
 
   /// The commit of a branch on a remote: 40 digits that name nothing but the two.
   static std::string tip_of(const std::string& url, const std::string& branch);
   git_plan<git::repository_restored> fetched(const git::repository_job& job) const;
   git_plan<git::worktree_restored> restored(const git::worktree_job& job) const;
+
+  git_plan<git::snapshot> taken(const git::snapshot_job& job) const;
+  git_plan<std::vector<git::pushed_point>> pushed(const git::push_job& job);
 
   std::size_t restores_of(const std::string& agent_id) const;
 };

@@ -41,6 +41,14 @@ town_link_actor::behavior_type link(town_pointer self, std::shared_ptr<fake_town
       [=](report_progress& p) { town->progress.push_back(std::move(p.document)); },
       [=](report_completed& c) { town->completed.push_back(std::move(c)); },
       [=](report_eviction& e) { town->evictions.push_back(std::move(e.reason)); },
+      [=](report_point& r) {
+        town->points.push_back(r);
+        return answered(self, town->on_point, point_reported{}, r);
+      },
+      [=](report_drained& d) {
+        town->drained.push_back(d.body);
+        return answered(self, town->on_drained, drained_reported{}, d);
+      },
       [=](const reread_desired_state&) {
         ++town->rereads;
         return answered(self, town->on_reread,

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "messages/interfaces.hpp"
+#include "messages/protection.hpp"
 #include "messages/restore.hpp"
 #include "messages/town.hpp"
 
@@ -18,6 +19,9 @@ struct fake_town {
   std::function<std::optional<desired_state_answer>()> on_reread;
   std::function<std::optional<agent_call_answer>(const agent_call&)> on_call;
 
+  std::function<std::optional<point_reported>(const report_point&)> on_point;
+  std::function<std::optional<drained_reported>(const report_drained&)> on_drained;
+
   struct timed_report {
     caf::actor_clock::time_point at;
     town::ready_report report;
@@ -27,6 +31,8 @@ struct fake_town {
   std::vector<std::string> progress;
   std::vector<report_completed> completed;
   std::vector<std::string> evictions;
+  std::vector<report_point> points;           ///< in order
+  std::vector<town::drained_request> drained; ///< the last words
   std::vector<git_credentials_query> credentials_queries;
   std::vector<agent_call> calls;
   std::size_t rereads = 0;

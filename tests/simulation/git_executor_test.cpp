@@ -20,7 +20,7 @@ namespace {
 /// A job that a worker has taken and not yet ended.
 struct held_job {
   std::uint64_t id = 0;
-  std::string key; ///< "fetch r", "restore r/a" or "remove r/a"
+  std::string key; ///< "fetch r", "restore r/a", "snapshot r/a", "push r 1" (the asker's round), …
   git::cancel_flag cancel;
   git_worker_actor worker;
   job_finished end;
@@ -54,6 +54,20 @@ git_worker_actor::behavior_type worker(git_worker_actor::stateful_pointer<worker
           hold(id, "restore " + key, r.job.cancel, worktree_result{r.job.agent_id, git::worktree_restored{}});
         }
       },
+      [=](std::uint64_t id, const snapshot_request& r) {
+        hold(id, "snapshot " + r.rig_id + "/" + r.job.agent_id, r.job.cancel,
+             snapshot_result{r.job.agent_id, r.round, git::snapshot{}, 5ms});
+      },
+      [=](std::uint64_t id, const push_request& r) {
+        hold(id, "push " + r.job.rig_id + " " + std::to_string(r.round), r.job.cancel,
+             push_result{r.job.rig_id, r.round, std::vector<git::pushed_point>{}, 5ms});
+      },
+      [=](std::uint64_t id, const delete_request& r) {
+        hold(id, "delete " + r.job.rig_id, r.job.cancel, delete_result{r.job.rig_id, std::set<std::string>{}});
+      },
+      [=](std::uint64_t id, const prune_request& r) {
+        hold(id, "prune " + r.rig_id + "/" + r.agent_id, nullptr, prune_result{r.agent_id, result<void>{}});
+      },
   };
 }
 
@@ -79,6 +93,7 @@ rig_actor::behavior_type rig_asker(rig_actor::stateful_pointer<asker_state>, std
       [](const attach_worktree&) {},
       [](const detach_worktree&) {},
       [](const look_again&) {},
+      [](const forget_point&) {},
       [=](const repository_result& r) { log->all.emplace_back("fetch " + r.rig_id, failure_of(r.outcome)); },
       [](const git_credentials_query&) {
         return git_credentials_answer{error{}, std::nullopt};
@@ -100,11 +115,29 @@ worktree_actor::behavior_type worktree_asker(worktree_actor::stateful_pointer<as
   };
 }
 
+saver_actor::behavior_type saver_asker(saver_actor::stateful_pointer<asker_state>, std::shared_ptr<results> log) {
+  return {
+      [](const protect_rig&) {},
+      [](const save_wanted&) {},
+      [](const keep_disk&) { return keep_disk_answer{error{}}; },
+      [](const delete_refs&) {},
+      [=](const snapshot_result& r) {
+        log->all.emplace_back("snapshot " + r.agent_id + " " + std::to_string(r.round), failure_of(r.outcome));
+      },
+      [=](const push_result& r) {
+        log->all.emplace_back("push " + r.rig_id + " " + std::to_string(r.round), failure_of(r.outcome));
+      },
+      [=](const delete_result& r) { log->all.emplace_back("delete " + r.rig_id, failure_of(r.outcome)); },
+      [](const save_due&) {},
+  };
+}
+
 struct executor_simulation : virtual_town {
   std::shared_ptr<workers_log> workers = std::make_shared<workers_log>();
   std::shared_ptr<results> heard = std::make_shared<results>();
   rig_actor rigs = keep(system().spawn(rig_asker, heard));
   worktree_actor worktrees = keep(system().spawn(worktree_asker, heard));
+  saver_actor savers = keep(system().spawn(saver_asker, heard));
   git_executor_actor subject;
 
   explicit executor_simulation(git_executor_config config = {}) {
@@ -136,6 +169,31 @@ struct executor_simulation : virtual_town {
     const auto flag = request.job.cancel;
     tell(subject, std::move(request));
     return flag;
+  }
+  git::cancel_flag snapshot(const std::string& rig_id, const std::string& agent_id, std::uint64_t round = 1) {
+    snapshot_request request{rig_id, {}, round, savers};
+    request.job.agent_id = agent_id;
+    request.job.cancel = std::make_shared<std::atomic<bool>>(false);
+    const auto flag = request.job.cancel;
+    tell(subject, std::move(request));
+    return flag;
+  }
+  git::cancel_flag push(const std::string& rig_id, std::uint64_t round) {
+    push_request request{{}, round, savers};
+    request.job.rig_id = rig_id;
+    request.job.cancel = std::make_shared<std::atomic<bool>>(false);
+    const auto flag = request.job.cancel;
+    tell(subject, std::move(request));
+    return flag;
+  }
+  void delete_refs_of(const std::string& rig_id) {
+    delete_request request{{}, savers};
+    request.job.rig_id = rig_id;
+    request.job.cancel = std::make_shared<std::atomic<bool>>(false);
+    tell(subject, std::move(request));
+  }
+  void prune(const std::string& rig_id, const std::string& agent_id) {
+    tell(subject, prune_request{rig_id, agent_id, "/repo.git", {}});
   }
   /// The worker's word that this job ended.
   void end(const std::string& key) {
@@ -354,6 +412,78 @@ TEST_CASE("a thread that was given up and not replaced works on when it comes ba
   CHECK(sim.workers->spawned == 1);
 }
 
+TEST_CASE("a second snapshot of an agent waits for the first, which is not cancelled by it") {
+  executor_simulation sim;
+  const auto first = sim.snapshot("r", "a", 1);
+  sim.snapshot("r", "a", 2);
+  sim.snapshot("r", "b", 3);
+  CHECK_FALSE(*first);
+  CHECK(sim.workers->begun == std::vector<std::string>{"snapshot r/a", "snapshot r/b"});
+  sim.end("snapshot r/a");
+  CHECK(sim.heard->all.size() == 1);
+  CHECK(sim.heard->all[0].first == "snapshot a 1");
+  CHECK_FALSE(sim.heard->code_of(0));
+  sim.end("snapshot r/a");
+  CHECK(sim.heard->all[1].first == "snapshot a 2");
+}
+
+TEST_CASE("an agent's store is not tidied beside a snapshot of it, in either order") {
+  executor_simulation sim;
+  sim.snapshot("r", "a");
+  sim.prune("r", "a");
+  sim.snapshot("r", "a", 2);
+  CHECK_FALSE(sim.runs("prune r/a"));
+  sim.end("snapshot r/a");
+  CHECK(sim.runs("prune r/a"));
+  CHECK_FALSE(sim.runs("snapshot r/a"));
+  sim.end("prune r/a");
+  CHECK(sim.runs("snapshot r/a"));
+  CHECK(sim.heard->all.size() == 1); // nobody hears of the tidying
+}
+
+TEST_CASE("a push that hangs holds up no other of its rig, and no fetch, worktree or snapshot") {
+  git_executor_config config;
+  config.network_workers = config.disk_workers = config.snapshot_workers = 1;
+  executor_simulation sim{config};
+  const auto hanging = sim.push("r", 1);
+  sim.push("r", 2);
+  sim.delete_refs_of("r");
+  sim.fetch("r");
+  sim.restore("r", "a");
+  sim.snapshot("r", "a");
+  for (const auto* key : {"push r 1", "push r 2", "delete r", "fetch r", "restore r/a", "snapshot r/a"})
+    CHECK(sim.runs(key));
+  CHECK_FALSE(*hanging);
+  sim.end("push r 2");
+  sim.end("delete r");
+  CHECK(sim.heard->all[0].first == "push r 2");
+  CHECK(sim.heard->all[1].first == "delete r");
+  sim.advance(config.push_deadline);
+  CHECK(*hanging);
+  const auto late =
+      std::find_if(sim.heard->all.begin(), sim.heard->all.end(), [](const auto& r) { return r.first == "push r 1"; });
+  REQUIRE(late != sim.heard->all.end());
+  CHECK(late->second->code == error_code::timed_out);
+}
+
+TEST_CASE("a snapshot that hangs is given up after its own deadline, and its place is taken") {
+  git_executor_config config;
+  config.snapshot_workers = 1;
+  executor_simulation sim{config};
+  const auto flag = sim.snapshot("r", "hangs");
+  sim.snapshot("r", "a");
+  sim.advance(120s - 1ms);
+  CHECK_FALSE(sim.runs("snapshot r/a"));
+  sim.advance(1ms);
+  CHECK(*flag);
+  CHECK(sim.heard->code_of(0) == error_code::timed_out);
+  CHECK(sim.runs("snapshot r/a"));
+  sim.snapshot("r", "hangs", 2);
+  CHECK(sim.heard->code_of(1) == error_code::timed_out);
+  sim.prune("r", "hangs"); // refused as well, and nobody to tell
+  CHECK_FALSE(sim.runs("prune r/hangs"));
+}
+
 TEST_CASE("a word of a job that nobody knows is ignored") {
   executor_simulation sim;
   sim.tell(sim.subject, job_finished{99, repository_result{"r", git::repository_restored{}, 0}});
@@ -380,6 +510,7 @@ TEST_CASE("on real threads a job runs, is answered, and the threads end with the
         [](const attach_worktree&) {},
         [](const detach_worktree&) {},
         [](const look_again&) {},
+        [](const forget_point&) {},
         [=](const repository_result& r) { answered->set_value(r.outcome); },
         [](const git_credentials_query&) {
           return git_credentials_answer{error{}, std::nullopt};

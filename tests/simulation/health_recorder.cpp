@@ -70,6 +70,11 @@ health_actor::behavior_type recorder(recorder_pointer self, std::shared_ptr<heal
         pass_on(p);
       },
       [=](const trouble& t) { pass_on(t); },
+      [=](const protection_changed& p) {
+        heard("keeper/" + p.agent_id);
+        log->protection.push_back(p);
+        pass_on(p);
+      },
       [=](const publish_due&) {
         log->hold_expect = false;
         for (auto& promise : std::exchange(log->held, {}))

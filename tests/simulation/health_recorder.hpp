@@ -10,6 +10,7 @@
 
 #include "messages/health.hpp"
 #include "messages/interfaces.hpp"
+#include "messages/protection.hpp"
 
 namespace townkeeper::simulation {
 
@@ -22,6 +23,7 @@ struct health_log {
   std::vector<agent_settled> settled;
   std::vector<process_changed> processes;
   std::vector<phase_changed> phases;
+  std::vector<protection_changed> protection;
   /// The newest actor that spoke for "rig/<rigId>", "worktree/<agentId>" or "agent/<agentId>".
   std::map<std::string, caf::actor_addr> speakers;
 

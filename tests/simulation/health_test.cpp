@@ -449,6 +449,58 @@ TEST_CASE("a heartbeat says what each process does and when it last did anything
   CHECK(sim.ask<heartbeat_facts>(sim.subject, heartbeat_query{})->agents.size() == 1);
 }
 
+TEST_CASE("the picture says how far each agent's work is off the machine, and how old the oldest change is") {
+  health_simulation sim;
+  sim.expect_town(town_of({rig_of("r1", {agent_of("a1"), agent_of("a2")})}));
+  const auto since = sim.now();
+  const error down{error_code::unavailable, "a1", "connection refused"};
+  sim.tell(sim.subject, protection_changed{"a1", since, "2026-01-01T00:00:00Z", 3, down, false});
+  sim.tell(sim.subject, protection_changed{"a2", std::nullopt, "", 0, std::nullopt, false});
+  sim.advance(5s);
+  const auto doc = sim.document();
+  const auto& protection = doc["recovery"]["protection"];
+  CHECK(protection["unsavedAgeSeconds"].GetDouble() >= 4);
+  CHECK(protection["unsavedAgeSeconds"].GetDouble() <= 5);
+  REQUIRE(protection["agents"].Size() == 2);
+  CHECK(protection["agents"][0]["agentId"].GetString() == std::string{"a1"});
+  CHECK(protection["agents"][0]["lastSavedAt"].GetString() == std::string{"2026-01-01T00:00:00Z"});
+  CHECK(protection["agents"][0]["dirtyFiles"].GetInt() == 3);
+  CHECK(protection["agents"][0]["lastError"].GetString() == to_string(down));
+  CHECK_FALSE(protection["agents"][1].HasMember("lastError"));
+  CHECK_FALSE(protection["agents"][1].HasMember("lastSavedAt"));
+  // Saved, and ended.
+  sim.tell(sim.subject, protection_changed{"a1", std::nullopt, "2026-01-01T00:00:05Z", 3, std::nullopt, false});
+  protection_changed gone;
+  gone.agent_id = "a2";
+  gone.gone = true;
+  sim.tell(sim.subject, gone);
+  sim.advance(60ms);
+  const auto after = sim.document();
+  CHECK(after["recovery"]["protection"]["unsavedAgeSeconds"].GetDouble() == 0);
+  CHECK(after["recovery"]["protection"]["agents"].Size() == 1);
+  CHECK(sim.numbers->text().find("townkeeper_unsaved_age_seconds 0\n") != std::string::npos);
+}
+
+TEST_CASE("a heartbeat says the unsaved age of every worktree that is watched, with or without a process") {
+  health_simulation sim;
+  sim.expect_town(town_of({rig_of("r1", {agent_of("a1"), agent_of("a2"), agent_of("a3")})}));
+  process_changed running;
+  running.process = {"a1", "r1", "running", 77, "2026-01-01T00:00:00Z"};
+  sim.tell(sim.subject, running);
+  running.process.agent_id = "a3";
+  sim.tell(sim.subject, running);
+  sim.tell(sim.subject, protection_changed{"a1", sim.now(), "", 1, std::nullopt, false});
+  sim.tell(sim.subject, protection_changed{"a2", std::nullopt, "", 0, std::nullopt, false});
+  sim.advance(7s);
+  const auto facts = sim.ask<heartbeat_facts>(sim.subject, heartbeat_query{});
+  REQUIRE(facts->agents.size() == 3);
+  CHECK(facts->agents[0].unsaved_age_seconds == 7.0);
+  CHECK_FALSE(facts->agents[1].unsaved_age_seconds); // nobody watches a3
+  CHECK(facts->agents[2].agent_id == "a2");
+  CHECK(facts->agents[2].status == "idle");
+  CHECK(facts->agents[2].unsaved_age_seconds == 0.0);
+}
+
 TEST_CASE("fetched bytes are counted once, over attempts") {
   health_simulation sim;
   sim.expect_town(town_of({rig_of("r1")}));

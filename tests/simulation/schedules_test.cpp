@@ -367,7 +367,8 @@ private:
       for (std::size_t i = 0; i < sim_.processes->all.size(); ++i)
         if (sim_.processes->all[i].alive && chance(20)) sim_.processes->end(sim_.processes->all[i].launch.agent_id);
       sim_.run();
-      return is_as_wanted();
+      // A fetch that hangs since before is still to fail, and to be made again.
+      return is_as_wanted() && sim_.is_ready() && sim_.git->under_way == 0;
     };
     // A hanging fetch (330 s), then the slow retry (60 s), twice for what settled meanwhile, and the backoffs.
     const bool done = sim_.advance_until(converged, 10min);

@@ -148,6 +148,7 @@ TEST_CASE("an agent leaves also when its worktree actor has crashed") {
   SECTION("while it removes the worktree") {
     sim.git->on_removal = [](const git::worktree_job&) { return hanging<git::worktree_removal>(); };
     sim.desire(next);
+    sim.advance(1s); // saving
     sim.crash("worktree/a1");
   }
   SECTION("while its process is still ending: not before that has ended") {
@@ -157,8 +158,8 @@ TEST_CASE("an agent leaves also when its worktree actor has crashed") {
     sim.advance(10s);
     CHECK(sim.known_agents.contains("a1"));
     sim.processes->end("a1");
-    sim.run();
   }
+  sim.advance(1s);
   CHECK_FALSE(sim.known_agents.contains("a1"));
   const auto restores = sim.git->restores_of("a1");
   sim.advance(2min);

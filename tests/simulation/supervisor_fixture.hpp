@@ -59,6 +59,12 @@ struct town_simulation : virtual_town {
     config.rig.town = link;
     config.worktree.executor = executor;
     config.worktree.health = picture;
+    config.saver.town_id = "town";
+    config.saver.seq = std::make_shared<std::atomic<std::int64_t>>(0);
+    config.saver.executor = executor;
+    config.saver.town = link;
+    config.saver.wall_clock = [] { return std::string{"2026-01-01T00:00:00Z"}; };
+    config.keeper.health = picture;
     config.agent.town_id = "town";
     config.agent.state_directory = "/w/.townkeeper/agents";
     config.agent.socket = "/w/.townkeeper/sockets";

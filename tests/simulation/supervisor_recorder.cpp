@@ -2,6 +2,7 @@
 
 #include <caf/typed_event_based_actor.hpp>
 
+#include "messages/protection.hpp"
 #include "messages/town.hpp"
 #include "messages/type_ids.hpp"
 
@@ -26,6 +27,12 @@ supervisor_actor::behavior_type recorder(supervisor_actor::stateful_pointer<supe
       [](const git_credentials_query&) {
         return git_credentials_answer{error{}, std::nullopt};
       },
+      [](const snapshot_query&) { return snapshot_answer{}; },
+      [=](const keep_disk& wanted) {
+        log->kept.push_back(wanted.job);
+        return keep_disk_answer{log->keep_outcome};
+      },
+      [](const predecessor_due&) {},
       [](const fenced&) {},
       [](const child_restart_due&) {},
       [](const shutdown&) {},
@@ -43,6 +50,7 @@ rig_actor::behavior_type rig_recorder(rig_actor::stateful_pointer<rig_recorder_s
       [](const attach_worktree&) {},
       [](const detach_worktree&) {},
       [=](const look_again&) { ++log->looks; },
+      [](const forget_point&) {},
       [](const repository_result&) {},
       [](const git_credentials_query&) {
         return git_credentials_answer{error{}, std::nullopt};

@@ -6,6 +6,7 @@
 
 #include "messages/interfaces.hpp"
 #include "messages/lifecycle.hpp"
+#include "messages/protection.hpp"
 #include "messages/restore.hpp"
 
 namespace townkeeper::simulation {
@@ -15,6 +16,9 @@ struct supervisor_log {
   std::vector<worktree_settled> settled;
   std::vector<worktree_retired> retired;
   std::vector<std::string> idle, gone; ///< agent ids
+  std::vector<git::snapshot_job> kept; ///< what an older disk held
+  /// What keeping comes to.
+  result<town::recovery_point> keep_outcome = error{error_code::unavailable, "a1", "nothing saves this rig just now"};
 };
 
 supervisor_actor spawn_supervisor_recorder(caf::actor_system& system, std::shared_ptr<supervisor_log> log);

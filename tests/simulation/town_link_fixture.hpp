@@ -38,6 +38,7 @@ inline supervisor_actor::behavior_type fake_supervisor(supervisor_actor::pointer
       [](const worktree_settled&) {},
       [](const worktree_retired&) {},
       [](const agent_idle&) {},
+      [](const keep_disk&) { return keep_disk_answer{error{}}; },
       [](const process_gone&) {},
       [](const start_agent&) { return start_answer{}; },
       [](const stop_agent&) { return stop_answer{}; },
@@ -45,8 +46,10 @@ inline supervisor_actor::behavior_type fake_supervisor(supervisor_actor::pointer
       [](const git_credentials_query&) {
         return git_credentials_answer{error{}, std::nullopt};
       },
+      [](const snapshot_query&) { return snapshot_answer{}; },
       [ears](const fenced&) { ++ears->fenced; },
       [](const child_restart_due&) {},
+      [](const predecessor_due&) {},
       [](const shutdown&) {},
       [](const shutdown_due&) {},
   };
@@ -66,6 +69,7 @@ inline health_actor::behavior_type fake_health(health_actor::pointer, health_ear
         ears->trouble = t.reason;
         ears->troubles.push_back(t.reason);
       },
+      [](const protection_changed&) {},
       [](const publish_due&) {},
       [ears](const heartbeat_query&) { return ears->facts; },
   };

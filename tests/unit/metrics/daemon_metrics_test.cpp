@@ -41,6 +41,20 @@ void use_everything(daemon_metrics& m) {
   m.actor_restarted("rig");
   m.town_request("ok");
   m.set_ready(true);
+  m.set_unsaved_age(1.5);
+  m.point_saved();
+  m.save_ended("saved");
+  m.snapshot_took(0.02);
+  m.push_took(0.2);
+  m.add_pushed_bytes(100);
+}
+
+/// A histogram's samples are named after it, with an ending.
+std::string family_of(const std::string& name, const std::map<std::string, std::string>& types) {
+  for (const std::string ending : {"_bucket", "_sum", "_count"})
+    if (name.ends_with(ending))
+      if (const auto base = name.substr(0, name.size() - ending.size()); types.contains(base)) return base;
+  return name;
 }
 
 } // namespace
@@ -59,14 +73,14 @@ TEST_CASE("the text is Prometheus exposition format: HELP and TYPE once per name
     std::smatch found;
     if (std::regex_match(line, found, std::regex("# HELP ([a-z_]+) (.+)"))) {
       CHECK(helped.insert(found[1]).second);
-    } else if (std::regex_match(line, found, std::regex("# TYPE ([a-z_]+) (counter|gauge)"))) {
+    } else if (std::regex_match(line, found, std::regex("# TYPE ([a-z_]+) (counter|gauge|histogram)"))) {
       CHECK(helped.contains(found[1]));
       CHECK(types.emplace(found[1], found[2]).second);
     } else {
       REQUIRE(std::regex_match(line, found, sample));
-      CHECK(types.contains(found[1]));
+      CHECK(types.contains(family_of(found[1], types)));
       CHECK(found[1].str().starts_with("townkeeper_"));
-      CHECK((types[found[1]] == "counter") == found[1].str().ends_with("_total"));
+      CHECK((types[family_of(found[1], types)] == "counter") == found[1].str().ends_with("_total"));
     }
   }
   const std::map<std::string, std::string> expected{{"townkeeper_build_info", "gauge"},
@@ -76,19 +90,37 @@ TEST_CASE("the text is Prometheus exposition format: HELP and TYPE once per name
                                                     {"townkeeper_agents", "gauge"},
                                                     {"townkeeper_fetched_bytes_total", "counter"},
                                                     {"townkeeper_town_requests_total", "counter"},
+                                                    {"townkeeper_unsaved_age_seconds", "gauge"},
+                                                    {"townkeeper_last_saved_timestamp_seconds", "gauge"},
+                                                    {"townkeeper_saves_total", "counter"},
+                                                    {"townkeeper_snapshot_seconds", "histogram"},
+                                                    {"townkeeper_push_seconds", "histogram"},
+                                                    {"townkeeper_pushed_bytes_total", "counter"},
                                                     {"townkeeper_actor_restarts_total", "counter"}};
   CHECK(types == expected);
 }
 
 TEST_CASE("what has not happened yet is shown as zero, so that its first time is seen as a rise") {
   const daemon_metrics m("1.2.3");
-  CHECK(samples(m) == std::map<std::string, std::string>{{R"(townkeeper_build_info{version="1.2.3"})", "1"},
-                                                         {"townkeeper_ready", "0"},
-                                                         {"townkeeper_fetched_bytes_total", "0"},
-                                                         {R"(townkeeper_actor_restarts_total{kind="agent"})", "0"},
-                                                         {R"(townkeeper_actor_restarts_total{kind="rig"})", "0"},
-                                                         {R"(townkeeper_actor_restarts_total{kind="worktree"})", "0"},
-                                                         {R"(townkeeper_town_requests_total{result="ok"})", "0"}});
+  auto seen = samples(m);
+  for (const std::string name : {"townkeeper_snapshot_seconds", "townkeeper_push_seconds"}) {
+    CHECK(seen[name + "_count"] == "0");
+    std::erase_if(seen, [&](const auto& s) { return s.first.starts_with(name); });
+  }
+  CHECK(seen == std::map<std::string, std::string>{{R"(townkeeper_build_info{version="1.2.3"})", "1"},
+                                                   {"townkeeper_ready", "0"},
+                                                   {"townkeeper_fetched_bytes_total", "0"},
+                                                   {"townkeeper_pushed_bytes_total", "0"},
+                                                   {"townkeeper_unsaved_age_seconds", "0"},
+                                                   {R"(townkeeper_saves_total{result="clean"})", "0"},
+                                                   {R"(townkeeper_saves_total{result="saved"})", "0"},
+                                                   {R"(townkeeper_saves_total{result="unchanged"})", "0"},
+                                                   {R"(townkeeper_actor_restarts_total{kind="keeper"})", "0"},
+                                                   {R"(townkeeper_actor_restarts_total{kind="saver"})", "0"},
+                                                   {R"(townkeeper_actor_restarts_total{kind="agent"})", "0"},
+                                                   {R"(townkeeper_actor_restarts_total{kind="rig"})", "0"},
+                                                   {R"(townkeeper_actor_restarts_total{kind="worktree"})", "0"},
+                                                   {R"(townkeeper_town_requests_total{result="ok"})", "0"}});
 }
 
 TEST_CASE("a state nobody is in any more stays, with 0") {
@@ -128,6 +160,13 @@ TEST_CASE("gauges follow") {
   CHECK(value(m, R"(townkeeper_restore_seconds{phase="worktrees"})") == "0.25");
   m.set_ready(false);
   CHECK(value(m, "townkeeper_ready") == "0");
+  m.set_unsaved_age(2.5);
+  CHECK(value(m, "townkeeper_unsaved_age_seconds") == "2.5");
+  m.set_unsaved_age(0);
+  CHECK(value(m, "townkeeper_unsaved_age_seconds") == "0");
+  CHECK(value(m, "townkeeper_last_saved_timestamp_seconds") == "absent"); // nothing was saved
+  m.point_saved();
+  CHECK(std::stod(value(m, "townkeeper_last_saved_timestamp_seconds")) > 1.7e9);
 }
 
 TEST_CASE("numbers are kept from many threads at once, while they are read") {
