@@ -19,6 +19,39 @@ std::uint64_t random_seed() {
   return (std::uint64_t{source()} << 32) | source();
 }
 
+git::recovery_limits recovery_limits(const config::protect_settings& protect) {
+  git::recovery_limits out;
+  out.file_bytes = static_cast<std::int64_t>(protect.file_limit_bytes);
+  out.point_bytes = static_cast<std::int64_t>(protect.point_limit_bytes);
+  out.untracked_files = protect.untracked_limit;
+  out.include = protect.include;
+  return out;
+}
+
+/// What is the same for every rig's saver.
+saver_config saver_settings(const config::config& settings, const rig_config& rig) {
+  saver_config out;
+  out.town_id = settings.town.id;
+  out.seq = std::make_shared<std::atomic<std::int64_t>>(0);
+  out.limits = recovery_limits(settings.protect);
+  out.transfer = rig.transfer;
+  out.urls = rig.urls;
+  out.ca_file = rig.ca_file;
+  out.push_interval = settings.protect.push_interval;
+  out.wall_clock = wall_clock;
+  return out;
+}
+
+keeper_config keeper_settings(const config::protect_settings& protect) {
+  keeper_config out;
+  out.quiet = protect.quiet;
+  out.latest = protect.latest;
+  out.poll_interval = protect.poll_interval;
+  out.first_retry = protect.backoff_first;
+  out.max_retry = protect.backoff_max;
+  return out;
+}
+
 retry_policy retries(const config::restore_settings& restore) {
   return {restore.attempts, restore.backoff_first, restore.backoff_max, restore.retry_failed, restore.no_byte_limit};
 }
@@ -56,6 +89,9 @@ git_executor_config git_executor_settings(const config::config& settings) {
   out.disk_workers =
       settings.restore.disk_jobs > 0 ? settings.restore.disk_jobs : std::max(1U, std::thread::hardware_concurrency());
   out.network_deadline = settings.git.attempt_timeout + transfer_margin;
+  out.push_workers = settings.restore.network_jobs;
+  out.push_deadline = out.network_deadline;
+  out.snapshot_workers = std::max(2U, std::thread::hardware_concurrency());
   return out;
 }
 
@@ -66,15 +102,21 @@ supervisor_config supervisor_settings(const daemon_facts& facts) {
   out.rigs_directory = layout.rigs();
   out.supervision = {settings.supervision.intensity, settings.supervision.window, settings.supervision.backoff_first,
                      settings.supervision.backoff_max, settings.supervision.retry_failed};
-  out.shutdown_limit = settings.agents.stop_grace + agents_margin;
+  out.protect = settings.protect.enabled;
+  out.save_deadline = settings.protect.save_deadline;
+  out.drain_limit = settings.agents.drain_limit;
   out.seed = random_seed();
 
+  out.rig.town_id = settings.town.id;
   out.rig.transfer = {settings.git.connect_timeout, settings.git.stall_timeout, settings.git.attempt_timeout};
   out.rig.urls = {settings.git.allow_file, settings.git.allow_http};
   out.rig.ca_file = settings.git.ca_file.string();
   out.rig.retry = retries(settings.restore);
   if (!settings.git.token.empty()) out.rig.fallback = git::credentials{settings.git.username, settings.git.token};
   out.worktree.retry = out.rig.retry;
+  out.worktree.recovery.limits = recovery_limits(settings.protect);
+  out.saver = saver_settings(settings, out.rig);
+  out.keeper = keeper_settings(settings.protect);
 
   out.agent.town_id = settings.town.id;
   out.agent.state_directory = layout.agents();
@@ -100,7 +142,8 @@ http::server_limits server_limits(const config::http_settings& http) {
 }
 
 std::chrono::milliseconds shutdown_limit(const config::config& settings) {
-  return settings.agents.stop_grace + 2 * agents_margin;
+  const auto saves = settings.protect.enabled ? 2 * settings.protect.save_deadline : std::chrono::milliseconds{0};
+  return settings.agents.drain_limit + saves + settings.agents.stop_grace + 3 * agents_margin;
 }
 
 } // namespace townkeeper::cli

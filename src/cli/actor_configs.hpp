@@ -18,7 +18,8 @@ git_executor_config git_executor_settings(const config::config& settings);
 supervisor_config supervisor_settings(const daemon_facts& facts);
 http::server_limits server_limits(const config::http_settings& http);
 
-/// How long all of an end may take from the first signal: agents, then the words to the town.
+/// How long all of an end may take from the first signal: a save, the agents, the save of the difference, then the
+/// words to the town.
 std::chrono::milliseconds shutdown_limit(const config::config& settings);
 
 } // namespace townkeeper::cli

@@ -43,6 +43,16 @@ void actor_gateway::status(std::string agent_id, answered<agent_status_answer> d
                            std::move(done));
 }
 
+void actor_gateway::snapshot(snapshot_query query, answered<snapshot_answer> done) {
+  put<snapshot_answer>([](auto& a) { return a.supervisor; }, snapshot_limit, std::move(query), std::move(done));
+}
+
+bool actor_gateway::drain(std::string reason) {
+  const std::lock_guard lock(mutex_);
+  if (actors_) caf::anon_send(actors_->supervisor, shutdown{std::move(reason)});
+  return actors_.has_value();
+}
+
 void actor_gateway::credentials(git_credentials_query query, answered<git_credentials_answer> done) {
   put<git_credentials_answer>([](auto& a) { return a.supervisor; }, credentials_limit, std::move(query),
                               std::move(done));

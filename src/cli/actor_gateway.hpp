@@ -26,8 +26,12 @@ public:
   void start(town::start_request wanted, answered<start_answer> done);
   void stop(std::string agent_id, answered<stop_answer> done);
   void status(std::string agent_id, answered<agent_status_answer> done);
+  void snapshot(snapshot_query query, answered<snapshot_answer> done);
   void credentials(git_credentials_query query, answered<git_credentials_answer> done);
   void call_town(agent_call call, answered<agent_call_answer> done);
+
+  /// Has the daemon end as a signal would; false where there is nobody to tell.
+  bool drain(std::string reason);
 
   /// Hands a new container token to the town link; false where there is none yet.
   bool take_token(const secret& token);
@@ -37,6 +41,8 @@ public:
   /// Longer than the town link tries.
   static constexpr std::chrono::seconds town_limit{20};
   static constexpr std::chrono::seconds credentials_limit{50};
+  /// Longer than the greatest `protect.save_deadline`.
+  static constexpr std::chrono::seconds snapshot_limit{310};
   static constexpr std::chrono::seconds other_limit{10};
 
 private:

@@ -14,6 +14,7 @@
 #include "cli/actor_configs.hpp"
 #include "cli/exit_code.hpp"
 #include "core/log.hpp"
+#include "git/ignore_rules.hpp"
 #include "messages/type_ids.hpp"
 
 namespace townkeeper::cli {
@@ -54,9 +55,11 @@ actor_threads::actor_threads(const daemon_facts& facts, const actor_surroundings
   executor_ = system_->spawn(git_executor, std::move(for_executor));
 
   auto root = supervisor_settings(facts);
-  root.health = root.rig.health = root.worktree.health = root.agent.health = health_;
-  root.town = root.rig.town = root.agent.town = town_;
-  root.executor = root.rig.executor = root.worktree.executor = executor_;
+  root.health = root.rig.health = root.worktree.health = root.agent.health = root.keeper.health = health_;
+  root.town = root.rig.town = root.agent.town = root.saver.town = town_;
+  root.executor = root.rig.executor = root.worktree.executor = root.saver.executor = executor_;
+  root.saver.metrics = around.metrics;
+  root.keeper.watch = watch_factory(facts.settings.protect.include);
   root.agent.runner = around.runner;
   root.agent_known = around.agent_known;
   root.restarted = [metrics = around.metrics](std::string_view kind) { metrics->actor_restarted(kind); };
@@ -70,6 +73,23 @@ actor_threads::actor_threads(const daemon_facts& facts, const actor_surroundings
         end->crashed = reason && reason != caf::exit_reason::user_shutdown;
         ::eventfd_write(descriptor, 1);
       });
+}
+
+/// What git ignores is not watched. Empty, so that changes are looked for by polling, where the machine has no watch to
+/// give.
+watch::watch_factory actor_threads::watch_factory(const std::vector<std::string>& include) {
+  auto hub = watch::watch_hub::create();
+  if (!hub) {
+    log::warn("worktrees are polled, not watched", {{"error", to_string(hub.error())}});
+    return {};
+  }
+  hub_ = std::move(*hub);
+  return [hub = hub_.get(), include](watch::watch_request request, watch::watch_callback changed) {
+    const auto rules = std::make_shared<git::ignore_rules>(request.worktree, include);
+    request.ignored = {[rules](const std::string& directory) { return rules->is_ignored(directory); },
+                       [rules] { rules->reload(); }};
+    return hub->watch(std::move(request), std::move(changed));
+  };
 }
 
 actor_threads::~actor_threads() {

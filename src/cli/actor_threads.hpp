@@ -9,6 +9,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "actors/published_health.hpp"
 #include "cli/actor_gateway.hpp"
@@ -17,6 +18,7 @@
 #include "messages/interfaces.hpp"
 #include "metrics/daemon_metrics.hpp"
 #include "process/process_runner.hpp"
+#include "watch/watcher.hpp"
 
 namespace townkeeper::cli {
 
@@ -59,11 +61,14 @@ private:
     std::atomic<bool> crashed{false}; ///< the supervisor itself
   };
 
+  watch::watch_factory watch_factory(const std::vector<std::string>& include);
+
   actor_gateway& gateway_;
   int ended_ = -1;
   std::shared_ptr<shared_end> end_;
   std::shared_ptr<std::atomic<int>> exit_code_;
   caf::actor_system_config config_;
+  std::unique_ptr<watch::watch_hub> hub_; ///< outlives the keepers, which ask it for watches
   std::unique_ptr<caf::actor_system> system_;
   health_actor health_;
   town_link_actor town_;

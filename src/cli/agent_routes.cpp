@@ -121,7 +121,7 @@ std::string agent_label(const std::string& rig_id, const std::string& agent_id) 
   return rig_id + "/" + agent_id;
 }
 
-http::router agent_routes(std::shared_ptr<actor_gateway> actors) {
+http::router agent_routes(const std::shared_ptr<actor_gateway>& actors) {
   http::router routes;
   for (const auto* said : {"checkpoint", "done", "status", "mail-ack"})
     routes.add("POST", std::string("/") + said, to_town(actors, said));

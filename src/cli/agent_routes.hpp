@@ -13,6 +13,6 @@ std::string agent_label(const std::string& rig_id, const std::string& agent_id);
 
 /// What an agent may say and ask on its own socket; the label alone says which agent it is. Everything but the login of
 /// its own rig's remote goes to the town, with the container's token and epoch.
-http::router agent_routes(std::shared_ptr<actor_gateway> actors);
+http::router agent_routes(const std::shared_ptr<actor_gateway>& actors);
 
 } // namespace townkeeper::cli

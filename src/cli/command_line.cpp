@@ -1,11 +1,9 @@
 #include "cli/command_line.hpp"
 
-#include <CLI/CLI.hpp>
-
 #include <algorithm>
-#include <functional>
 #include <sstream>
 
+#include "cli/command_choice.hpp"
 #include "cli/exit_code.hpp"
 #include "config/settings.hpp"
 #include "config/value_text.hpp"
@@ -34,19 +32,6 @@ constexpr auto checkpoint_data = "DATA is one JSON value, or text: what is no JS
                                  "that a slip in it is found now. `null` clears the checkpoint. At most 256 KiB.";
 
 using outcome = std::variant<command, early_exit>;
-
-/// One command of the command line: its options write into what `make` turns into the command.
-struct choice {
-  CLI::App* app;
-  std::function<command()> make;
-};
-using choices = std::vector<choice>;
-
-/// Holds what options write to; lives until the command is made.
-template <class T>
-std::shared_ptr<T> held(T initial = {}) {
-  return std::make_shared<T>(std::move(initial));
-}
 
 // -- commands of operators --------------------------------------------------------------------------------------------
 
@@ -110,16 +95,8 @@ void add_config(CLI::App& parent, choices& all) {
 
 void add_status(CLI::App& parent, choices& all) {
   auto* app = parent.add_subcommand("status", "Show how far the daemon of this workspace is. 69 when there is none.");
-  auto flags = held<configuration_flags>();
+  auto flags = add_workspace(*app);
   auto json = held(false);
-  app->add_option_function<std::string>(
-         "--workspace", [flags](const std::string& at) { flags->flags.emplace_back("--workspace", at); },
-         "The daemon's workspace. Variable: TOWNKEEPER_WORKSPACE.")
-      ->type_name("DIR");
-  app->add_option_function<std::string>(
-         "--config", [flags](const std::string& file) { flags->file = file; },
-         "A configuration file that names the workspace. Variable: TOWNKEEPER_CONFIG.")
-      ->type_name("FILE");
   app->add_flag("--json", *json, "The health document as it is.");
   all.push_back({app, [flags, json] { return status_command{std::move(*flags), *json}; }});
 }
@@ -278,6 +255,9 @@ std::variant<command, early_exit> parse_command_line(const std::vector<std::stri
   add_status(app, all);
   add_config(app, all);
   add_token(app, all);
+  add_snapshot(app, all);
+  add_drain(app, all);
+  add_recovery(app, all);
   add_checkpoint(app, all);
   take_prime(*app.add_subcommand("prime", prime_promise), all);
   take_done(*app.add_subcommand("done", done_promise), all);

@@ -9,6 +9,7 @@
 #include <variant>
 #include <vector>
 
+#include "git/recovery_tools.hpp"
 #include "town/token.hpp"
 
 /// The command line as values. Nothing here prints, exits or looks at the environment.
@@ -62,9 +63,55 @@ struct credential_command {
   std::string operation;
 };
 
-using command =
-    std::variant<run_command, config_command, status_command, mint_command, version_command, put_checkpoint,
-                 get_checkpoint, prime_command, acknowledge_mail, done_command, say_status, credential_command>;
+// What is done with saved work.
+struct snapshot_command {
+  configuration_flags configuration; ///< says which workspace, and the control token
+  std::optional<std::string> agent_id;
+};
+struct drain_command {
+  configuration_flags configuration;
+  bool wait = false;
+};
+struct list_points {
+  git::clone_location clone;
+  std::string agent_id; ///< empty: all
+  bool fetch = false;
+};
+struct show_point {
+  git::clone_location clone;
+  std::string point; ///< a ref, a commit or an agent id
+};
+struct apply_point {
+  git::clone_location clone;
+  std::string point;
+};
+struct export_point {
+  git::clone_location clone;
+  std::string point;
+  std::filesystem::path directory;
+};
+/// The town no longer lists this kept point.
+struct drop_kept {
+  configuration_flags configuration;
+  std::string rig_id, agent_id, commit;
+};
+/// The town no longer asks for the agent's recovery point: the loss is accepted.
+struct drop_recovery {
+  configuration_flags configuration;
+  std::string rig_id, agent_id;
+};
+/// The points of agents that have said done.
+struct drop_finished {
+  configuration_flags configuration;
+  git::clone_location clone;
+  std::chrono::milliseconds older_than{0};
+  bool only_list = false;
+};
+
+using command = std::variant<run_command, config_command, status_command, mint_command, version_command, put_checkpoint,
+                             get_checkpoint, prime_command, acknowledge_mail, done_command, say_status,
+                             credential_command, snapshot_command, drain_command, list_points, show_point, apply_point,
+                             export_point, drop_kept, drop_recovery, drop_finished>;
 
 /// There is nothing to do but to print this and exit.
 struct early_exit {

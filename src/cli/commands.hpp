@@ -21,6 +21,16 @@ int say(const say_status& what);
 /// is told again; `store` does nothing.
 int answer_git(const credential_command& what);
 
+int save_now(const snapshot_command& what);
+int drain(const drain_command& what);
+int list(const list_points& what);
+int show(const show_point& what);
+int apply(const apply_point& what);
+int write_out(const export_point& what);
+int drop(const drop_kept& what);
+int drop(const drop_recovery& what);
+int drop(const drop_finished& what);
+
 /// Prints why a command failed; the exit code for it.
 int fail(const error& why);
 int fail(const error& why, int code);

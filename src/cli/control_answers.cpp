@@ -3,13 +3,43 @@
 #include <charconv>
 #include <string>
 
+#include "core/secret.hpp"
 #include "town/codec.hpp"
+#include "town/json_writer.hpp"
 
 namespace townkeeper::cli {
 namespace {
 
 constexpr unsigned retry_seconds = 1;
 constexpr int created = 201;
+
+/// `[RecoveryPoint]`.
+void write(town::json_writer& out, const std::vector<town::recovery_point>& points) {
+  out.begin_array();
+  for (const auto& point : points)
+    out.raw(town::encode(point));
+  out.end_array();
+}
+
+http::response partly_saved(const snapshot_answer& answer, const std::string& why) {
+  town::json_writer out;
+  out.begin_object();
+  out.member("success", false);
+  out.member("error", why);
+  out.member("code", "unsaved");
+  out.key("data");
+  write(out, answer.points);
+  out.list("unsaved", answer.failures, [&](const error& e) {
+    out.begin_object();
+    out.member("agentId", e.object);
+    out.member("code", to_string(e.code));
+    out.member("error", redact(to_string(e)));
+    out.end_object();
+  });
+  out.end_object();
+  http::response given{.status = 503, .body = out.text(), .headers = {}};
+  return http::with_retry_after(std::move(given), retry_seconds);
+}
 
 } // namespace
 
@@ -41,6 +71,21 @@ http::response start_response(const result<start_answer>& answer) {
   auto refused = http::failure(answer->status, code, to_string(why));
   if (answer->retry_after_seconds <= 0) return refused;
   return http::with_retry_after(std::move(refused), static_cast<unsigned>(answer->retry_after_seconds));
+}
+
+http::response snapshot_response(const result<snapshot_answer>& answer) {
+  if (!answer) return unanswered(answer.error());
+  const auto& failures = answer->failures;
+  if (failures.empty()) {
+    town::json_writer out;
+    write(out, answer->points);
+    return http::ok(out.text());
+  }
+  if (answer->unknown_agent) return http::failure(404, "unknown_agent", to_string(failures.front()));
+  std::string why = "unsaved: ";
+  for (const auto& e : failures)
+    why += (&e == &failures.front() ? "" : "; ") + redact(to_string(e));
+  return partly_saved(*answer, why);
 }
 
 http::response unanswered(const error& why) {

@@ -23,6 +23,10 @@ std::optional<http::response> epoch_refusal(std::optional<std::string_view> head
 /// `/agents/start`.
 http::response start_response(const result<start_answer>& answer);
 
+/// `/snapshot`: 200 with the points where all that was asked for is saved. Otherwise 503 (404 where there is no such
+/// agent), and the body lists both: the points as `data`, and under `unsaved` each agent with its reason.
+http::response snapshot_response(const result<snapshot_answer>& answer);
+
 /// An actor that could not be asked: 503 with Retry-After, or 500 for a bug.
 http::response unanswered(const error& why);
 

@@ -68,6 +68,23 @@ http::handler status_route(const control_context& c) {
   };
 }
 
+http::handler snapshot_route(const control_context& c) {
+  return [actors = c.actors](const http::request& r, const http::responder& answer) {
+    auto agent_id = town::decode_snapshot_request(r.body);
+    if (!agent_id) return answer(invalid_body(agent_id.error()));
+    actors->snapshot({std::move(*agent_id)},
+                     [answer](const result<snapshot_answer>& a) { answer(snapshot_response(a)); });
+  };
+}
+
+http::handler drain_route(const control_context& c) {
+  return [actors = c.actors](const http::request&, const http::responder& answer) {
+    if (!actors->drain("POST /drain"))
+      return answer(unanswered({error_code::unavailable, "townkeeper", "the daemon is not up yet, or about to end"}));
+    answer(http::ok(R"({"draining":true})", 202));
+  };
+}
+
 http::handler refresh_token_route(const control_context& c) {
   return [town_id = c.town_id, token = c.container_token, actors = c.actors](const http::request& r,
                                                                              const http::responder& answer) {
@@ -94,6 +111,8 @@ http::router control_routes(const control_context& c) {
   routes.add("POST", "/agents/start", with_control_token, fenced_by(c.published, start_route(c)));
   routes.add("POST", "/agents/{agent}/stop", with_control_token, fenced_by(c.published, stop_route(c)));
   routes.add("GET", "/agents/{agent}/status", status_route(c));
+  routes.add("POST", "/snapshot", with_control_token, fenced_by(c.published, snapshot_route(c)));
+  routes.add("POST", "/drain", with_control_token, fenced_by(c.published, drain_route(c)));
   routes.add("POST", "/refresh-token", with_either_token, fenced_by(c.published, refresh_token_route(c)));
   return routes;
 }

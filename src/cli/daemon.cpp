@@ -27,6 +27,7 @@ constexpr std::chrono::seconds town_limit{2};   ///< for the last words to the t
 constexpr std::chrono::milliseconds answers_limit{
     250}; ///< for answers that are on their way; nothing is asked any more
 constexpr std::chrono::seconds teardown_limit{15};
+constexpr std::chrono::milliseconds drain_poll{5'000};
 
 } // namespace
 
@@ -151,7 +152,10 @@ bool daemon::wait_for_supervisor() {
   std::optional<clock::time_point> until;
   for (;;) {
     std::array<pollfd, 2> waiting{{{signals_.descriptor(), POLLIN, 0}, {actors_->ended_descriptor(), POLLIN, 0}}};
-    int timeout_ms = -1;
+    auto timeout_ms = static_cast<int>(drain_poll.count());
+    // POST /drain begins the same end without a signal.
+    if (!until && published_->read()->phase == town::town_phase::draining)
+      until = clock::now() + shutdown_limit(facts_.settings);
     if (until) {
       const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(*until - clock::now());
       if (left.count() <= 0) return false;

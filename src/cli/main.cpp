@@ -26,6 +26,15 @@ struct perform {
   int operator()(const done_command& c) const { return finish(c); }
   int operator()(const say_status& c) const { return say(c); }
   int operator()(const credential_command& c) const { return answer_git(c); }
+  int operator()(const snapshot_command& c) const { return save_now(c); }
+  int operator()(const drain_command& c) const { return drain(c); }
+  int operator()(const list_points& c) const { return list(c); }
+  int operator()(const show_point& c) const { return show(c); }
+  int operator()(const apply_point& c) const { return apply(c); }
+  int operator()(const export_point& c) const { return write_out(c); }
+  int operator()(const drop_kept& c) const { return drop(c); }
+  int operator()(const drop_recovery& c) const { return drop(c); }
+  int operator()(const drop_finished& c) const { return drop(c); }
 };
 
 } // namespace

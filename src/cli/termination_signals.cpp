@@ -25,6 +25,7 @@ termination_signals::~termination_signals() {
   ::close(fd_);
 }
 
+// NOLINTNEXTLINE(readability-make-member-function-const): it takes a signal away
 std::optional<std::string> termination_signals::next() {
   signalfd_siginfo info{};
   if (::read(fd_, &info, sizeof info) != sizeof info) return std::nullopt;

@@ -16,7 +16,7 @@ public:
 
   int descriptor() const noexcept { return fd_; }
   /// The name of the next signal that came, without waiting.
-  std::optional<std::string> next();
+  std::optional<std::string> next(); // NOLINT(readability-make-member-function-const): it takes a signal away
 
 private:
   int fd_ = -1;

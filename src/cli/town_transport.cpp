@@ -17,14 +17,14 @@ std::optional<std::chrono::milliseconds> retry_after(const http::header_fields& 
   return std::min(std::chrono::seconds{seconds}, most);
 }
 
-std::string base_of(const config::town_settings& town) {
+} // namespace
+
+std::string town_base(const config::town_settings& town) {
   auto api = town.api_url;
   while (api.ends_with('/'))
     api.pop_back();
   return api + "/api/towns/" + http::percent_encode(town.id);
 }
-
-} // namespace
 
 // -- current_token ----------------------------------------------------------------------------------------------------
 
@@ -52,7 +52,7 @@ result<std::unique_ptr<http_town>> http_town::create(http::io_thread& io, const 
 
 http_town::http_town(std::unique_ptr<http::client> client, const config::town_settings& town,
                      std::shared_ptr<current_token> token)
-    : base_(base_of(town))
+    : base_(town_base(town))
     , connect_timeout_(town.connect_timeout)
     , request_timeout_(town.request_timeout)
     , token_(std::move(token))

@@ -14,6 +14,9 @@
 
 namespace townkeeper::cli {
 
+/// `{api_url}/api/towns/{townId}`: what every path of the contract is appended to.
+std::string town_base(const config::town_settings& town);
+
 /// The container token that was sent last: what the town link has now, for `POST /refresh-token` to compare with.
 /// Thread-safe.
 class current_token {

@@ -88,10 +88,27 @@ struct supervision_settings {
   std::chrono::milliseconds retry_failed{60'000}; ///< a failed actor is started again; 1 s to 24 h
 };
 
+/// Saving what agents have not committed or not pushed.
+struct protect_settings {
+  bool enabled = true;
+  std::chrono::milliseconds push_interval{10'000}; ///< between the starts of two pushes of a rig; 100 ms to 1 h
+  std::chrono::milliseconds quiet{2'000};          ///< a push is wanted after this long without a change; 0 to 1 min
+  std::chrono::milliseconds latest{8'000};        ///< … and at the latest this long after the first; 100 ms to 10 min
+  std::chrono::milliseconds poll_interval{5'000}; ///< where the kernel has no watch to give; 100 ms to 1 h
+  std::chrono::milliseconds backoff_first{1'000}; ///< after a save that failed; 1 ms to 1 min
+  std::chrono::milliseconds backoff_max{60'000};  ///< 1 ms to 1 h
+  std::uint64_t file_limit_bytes = 95ULL << 20;   ///< a larger file is left out; 1 KiB to 16 GiB
+  std::uint64_t point_limit_bytes = 1ULL << 30;   ///< of new content in one point; 1 MiB to 64 GiB
+  std::uint32_t untracked_limit = 20'000;         ///< untracked files in one point; 0 to 10,000,000
+  std::vector<std::string> include;               ///< gitignore(5) patterns of ignored files to save all the same
+  std::chrono::milliseconds save_deadline{10'000}; ///< one save in a drain or on demand; 1 s to 5 min
+};
+
 /// Agent processes.
 struct agent_settings {
   std::vector<std::string> command; ///< argv with placeholders (agent_command.hpp); empty: nothing can be started
   std::chrono::milliseconds stop_grace{10'000};   ///< from SIGTERM to SIGKILL; 0 to 1 h
+  std::chrono::milliseconds drain_limit{840'000}; ///< the same when the container is to end; 0 to 24 h
   std::uint64_t log_max_bytes = 10 * 1024 * 1024; ///< of one log file; 4 KiB to 1 GiB
   std::uint32_t log_files = 5;                    ///< kept per agent, the current one included; 1 to 100
   /// Variables of the daemon's own environment that agents get as well. Never one that holds a secret of the daemon.
@@ -115,6 +132,7 @@ struct config {
   git_settings git;
   restore_settings restore;
   supervision_settings supervision;
+  protect_settings protect;
   agent_settings agents;
   log_settings log;
 

@@ -136,8 +136,18 @@ result<void> check_together(const config& c) {
   if (auto ok = ordered("restore.backoff_first", c.restore.backoff_first, "restore.backoff_max", c.restore.backoff_max);
       !ok)
     return ok;
-  return ordered("supervision.backoff_first", c.supervision.backoff_first, "supervision.backoff_max",
-                 c.supervision.backoff_max);
+  if (auto ok = ordered("protect.backoff_first", c.protect.backoff_first, "protect.backoff_max", c.protect.backoff_max);
+      !ok)
+    return ok;
+  if (auto ok = ordered("supervision.backoff_first", c.supervision.backoff_first, "supervision.backoff_max",
+                        c.supervision.backoff_max);
+      !ok)
+    return ok;
+  if (c.protect.quiet > c.protect.latest)
+    return refused("protect.quiet", "is longer than protect.latest: a push would never be wanted for quiet");
+  if (c.protect.file_limit_bytes > c.protect.point_limit_bytes)
+    return refused("protect.file_limit", "is greater than protect.point_limit: such a file would never be saved");
+  return {};
 }
 
 result<void> check_readable(const char* key, const std::filesystem::path& file) {

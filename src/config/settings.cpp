@@ -226,6 +226,13 @@ result<void> check_hosts(const words& hosts) {
   return {};
 }
 
+result<void> check_patterns(const words& patterns) {
+  for (const auto& pattern : patterns)
+    if (pattern.empty() || pattern.find_first_of(std::string_view("\n\r\0", 3)) != std::string::npos)
+      return refused("a pattern is one line, and not empty");
+  return {};
+}
+
 /// An agent must never see what only the daemon may know, whatever the operator lists.
 bool is_kept_from_agents(std::string_view variable) {
   return variable.starts_with("TOWNKEEPER_") || variable == "GASTOWN_CONTAINER_TOKEN" || variable == "TOWN_SECRET" ||
@@ -354,10 +361,37 @@ std::vector<setting> make_settings() {
   add(duration("supervision.retry_failed", TK_MEMBER(supervision.retry_failed), 1s, 24h,
                "A failed actor is started again after this."));
 
+  add(boolean("protect.enabled", TK_MEMBER(protect.enabled), "Whether uncommitted and unpushed work is saved."));
+  add(duration(
+      "protect.push_interval", TK_MEMBER(protect.push_interval), 100ms, 1h,
+      "Between the starts of two pushes of a rig's recovery points; what a sudden death loses at most, plus one "
+      "push."));
+  add(duration("protect.quiet", TK_MEMBER(protect.quiet), 0ms, 1min,
+               "A push is wanted when nothing has changed for this long."));
+  add(duration("protect.latest", TK_MEMBER(protect.latest), 100ms, 10min,
+               "A push is wanted this long after the first change, quiet or not."));
+  add(duration("protect.poll_interval", TK_MEMBER(protect.poll_interval), 100ms, 1h,
+               "How often a worktree is looked at where the kernel has no watch to give."));
+  add(duration("protect.backoff_first", TK_MEMBER(protect.backoff_first), 1ms, 1min,
+               "First pause after a save that failed."));
+  add(duration("protect.backoff_max", TK_MEMBER(protect.backoff_max), 1ms, 1h, "Greatest pause between such saves."));
+  add(size("protect.file_limit", TK_MEMBER(protect.file_limit_bytes), 1ULL << 10, 16ULL << 30,
+           "A larger file is left out of a recovery point, and listed."));
+  add(size("protect.point_limit", TK_MEMBER(protect.point_limit_bytes), 1ULL << 20, 64ULL << 30,
+           "New content in one recovery point; what is beyond it is left out, and listed."));
+  add(count("protect.untracked_limit", TK_MEMBER(protect.untracked_limit), 0, 10'000'000,
+            "Untracked files in one recovery point; the others are left out, and listed."));
+  add(list("protect.include", TK_MEMBER(protect.include), true, check_patterns, "patterns as in a .gitignore",
+           "Ignored files that are saved all the same."));
+  add(duration("protect.save_deadline", TK_MEMBER(protect.save_deadline), 1s, 5min,
+               "One agent's save when the container is to end, or on demand."));
+
   add(list("agents.command", TK_MEMBER(agents.command), false, check_agent_command,
            fmt::format("a JSON array of strings; placeholders {{{}}}", fmt::join(agent_command_placeholders(), "}, {")),
            "What runs for an agent, without a shell."));
   add(duration("agents.stop_grace", TK_MEMBER(agents.stop_grace), 0ms, 1h, "From SIGTERM to SIGKILL."));
+  add(duration("agents.drain_limit", TK_MEMBER(agents.drain_limit), 0ms, 24h,
+               "How long agents may take to end when the container is to end; their work is saved before and after."));
   add(size("agents.log_max_size", TK_MEMBER(agents.log_max_bytes), 4ULL << 10, 1ULL << 30,
            "Greatest size of one log file of an agent."));
   add(count("agents.log_files", TK_MEMBER(agents.log_files), 1, 100, "Log files kept per agent."));

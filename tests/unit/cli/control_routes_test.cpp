@@ -85,6 +85,49 @@ TEST_CASE("a new container token is taken from whoever has the control token or 
   CHECK(f.ask("POST", "/refresh-token", "{}").status == 400);
 }
 
+TEST_CASE("a snapshot is taken of whom it is asked for, by whoever has the control token") {
+  control_fixture f;
+  town::recovery_point point;
+  point.ref = "refs/townkeeper/t1/a1/3";
+  f.told->saved.points = {point};
+  const auto answer = f.ask("POST", "/snapshot", R"({"agentId":"a1"})");
+  CHECK(answer.status == 200);
+  CHECK(answer.body_view().find(R"("data":[{"epoch":0)") != std::string_view::npos);
+  CHECK(f.ask("POST", "/snapshot").status == 200);
+  CHECK(f.told->snapshots == std::vector<std::optional<std::string>>{"a1", std::nullopt});
+  CHECK(f.ask("POST", "/snapshot", "{}", "wrong").status == 401);
+  CHECK(f.ask("POST", "/snapshot", "{}", "container-token-of-this-test").status == 401);
+  CHECK(f.ask("POST", "/snapshot", "{}", control_token, "2").status == 409);
+  CHECK(f.ask("POST", "/snapshot", R"({"agentId":"../x"})").status == 400);
+  CHECK(f.told->snapshots.size() == 2);
+}
+
+TEST_CASE("a snapshot that could not save all names both what is saved and what is not") {
+  control_fixture f;
+  f.told->saved.points.resize(1);
+  f.told->saved.failures = {{error_code::timed_out, "a2", "not saved within 10 s"}};
+  const auto answer = f.ask("POST", "/snapshot");
+  CHECK(answer.status == 503);
+  CHECK(answer.headers.find("Retry-After"));
+  const auto body = answer.body_view();
+  CHECK(body.find(R"("success":false)") != std::string_view::npos);
+  CHECK(body.find(R"("data":[{)") != std::string_view::npos);
+  CHECK(body.find(R"("unsaved":[{"agentId":"a2","code":"timed_out")") != std::string_view::npos);
+  f.told->saved = {{}, {{error_code::not_found, "a9", "no such agent"}}};
+  f.told->saved.unknown_agent = true;
+  CHECK(f.ask("POST", "/snapshot", R"({"agentId":"a9"})").status == 404);
+}
+
+TEST_CASE("a drain is what a signal is, from whoever has the control token") {
+  control_fixture f;
+  CHECK(f.ask("POST", "/drain", "", "wrong").status == 401);
+  CHECK(f.ask("POST", "/drain", "", control_token, "2").status == 409);
+  CHECK(f.ask("POST", "/drain").status == 202);
+  f.ask("GET", "/agents/a9/status"); // the supervisor has heard what came before
+  const std::lock_guard lock(f.told->mutex);
+  CHECK(f.told->shutdowns == std::vector<std::string>{"POST /drain"});
+}
+
 TEST_CASE("probes ask no actor") {
   control_fixture f;
   f.actors->close();
@@ -93,6 +136,8 @@ TEST_CASE("probes ask no actor") {
   CHECK(f.ask("GET", "/readyz").status == 503);
   CHECK(f.ask("GET", "/metrics").body_view().find("townkeeper_build_info") != std::string_view::npos);
   CHECK(f.ask("POST", "/agents/start", start_body).status == 503);
+  CHECK(f.ask("POST", "/snapshot").status == 503);
+  CHECK(f.ask("POST", "/drain").status == 503);
 }
 
 TEST_CASE("what an agent may say is not heard on the control port") {

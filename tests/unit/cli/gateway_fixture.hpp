@@ -29,6 +29,9 @@ struct fake_answers {
   std::vector<agent_call> calls;
   std::vector<git_credentials_query> queries;
   std::vector<secret> tokens;
+  std::vector<std::optional<std::string>> snapshots; ///< the agent each was asked of
+  snapshot_answer saved;
+  std::vector<std::string> shutdowns;
   std::vector<std::optional<git::credentials>> logins; ///< one after another, the last one again and again
   std::string git_url = "https://git.example/repo.git";
 
@@ -49,6 +52,7 @@ inline supervisor_actor::behavior_type fake_supervisor(supervisor_actor::pointer
       [](const worktree_settled&) {},
       [](const worktree_retired&) {},
       [](const agent_idle&) {},
+      [](const keep_disk&) { return keep_disk_answer{error{}}; },
       [](const process_gone&) {},
       [told](const start_agent& wanted) {
         const std::lock_guard lock(told->mutex);
@@ -61,9 +65,18 @@ inline supervisor_actor::behavior_type fake_supervisor(supervisor_actor::pointer
       [](const stop_agent& wanted) { return stop_answer{wanted.agent_id == "a1"}; },
       [](const agent_status_query&) { return agent_status_answer{}; },
       [told](const git_credentials_query& query) { return told->next_login(query); },
+      [told](const snapshot_query& query) {
+        const std::lock_guard lock(told->mutex);
+        told->snapshots.push_back(query.agent_id);
+        return told->saved;
+      },
       [](const fenced&) {},
       [](const child_restart_due&) {},
-      [](const shutdown&) {},
+      [](const predecessor_due&) {},
+      [told](const shutdown& why) {
+        const std::lock_guard lock(told->mutex);
+        told->shutdowns.push_back(why.reason);
+      },
       [](const shutdown_due&) {},
   };
 }
@@ -76,6 +89,8 @@ inline town_link_actor::behavior_type fake_town_link(town_link_actor::pointer,
       [](const report_progress&) {},
       [](const report_completed&) {},
       [](const report_eviction&) {},
+      [](const report_point&) { return point_reported{}; },
+      [](const report_drained&) { return drained_reported{}; },
       [](const reread_desired_state&) {
         return desired_state_answer{error{error_code::unavailable, "town", "none here"}};
       },

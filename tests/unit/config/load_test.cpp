@@ -61,6 +61,19 @@ TEST_CASE("given nothing, every setting has its default") {
   CHECK(c.http.header_timeout == 5s);
   CHECK(c.http.max_connections == 1024);
   CHECK(c.supervision.intensity == 5);
+  CHECK(c.protect.enabled);
+  CHECK(c.protect.push_interval == 10s);
+  CHECK(c.protect.quiet == 2s);
+  CHECK(c.protect.latest == 8s);
+  CHECK(c.protect.poll_interval == 5s);
+  CHECK(c.protect.backoff_first == 1s);
+  CHECK(c.protect.backoff_max == 1min);
+  CHECK(c.protect.file_limit_bytes == 95 * 1024 * 1024);
+  CHECK(c.protect.point_limit_bytes == 1024 * 1024 * 1024);
+  CHECK(c.protect.untracked_limit == 20'000);
+  CHECK(c.protect.include.empty());
+  CHECK(c.protect.save_deadline == 10s);
+  CHECK(c.agents.drain_limit == 840s);
   CHECK(c.agents.command.empty());
   CHECK(c.town.container_token.empty());
   CHECK(c.origins.empty());
@@ -211,6 +224,14 @@ TEST_CASE("a value out of its range is refused wherever it came from") {
       {"GIT_ALLOW_HTTP", "http://x"},
       {"GIT_ALLOW_HTTP", "a,,b"},
       {"GIT_ALLOW_HTTP", "-x"},
+      {"PROTECT_ENABLED", "yes"},
+      {"PROTECT_PUSH_INTERVAL", "99ms"},
+      {"PROTECT_FILE_LIMIT", "17GiB"},
+      {"PROTECT_UNTRACKED_LIMIT", "-1"},
+      {"PROTECT_INCLUDE", "a,,b"},
+      {"PROTECT_INCLUDE", R"(["a\nb"])"},
+      {"PROTECT_SAVE_DEADLINE", "999ms"},
+      {"AGENTS_DRAIN_LIMIT", "25h"},
       {"AGENTS_COMMAND", "run it"},
       {"AGENTS_COMMAND", "[\"{nope}\"]"},
       {"AGENTS_ENVIRONMENT", "A B"},
@@ -258,6 +279,21 @@ TEST_CASE("a first pause longer than the greatest one is refused") {
   const auto e = failure_of(load({{}, {{variable + "_FIRST", "2s"}, {variable + "_MAX", "1s"}}, {}}));
   CHECK(e.object == key + "_first");
   CHECK_THAT(e.message, ContainsSubstring(key + "_max"));
+}
+
+TEST_CASE("limits of saving that contradict each other are refused") {
+  const auto quiet = failure_of(load({{}, {{"TOWNKEEPER_PROTECT_QUIET", "9s"}}, {}}));
+  CHECK(quiet.object == "protect.quiet");
+  CHECK_THAT(quiet.message, ContainsSubstring("protect.latest"));
+  const auto file = failure_of(load({{}, {{"TOWNKEEPER_PROTECT_FILE_LIMIT", "2GiB"}}, {}}));
+  CHECK(file.object == "protect.file_limit");
+  CHECK_THAT(file.message, ContainsSubstring("protect.point_limit"));
+}
+
+TEST_CASE("patterns of ignored files that are saved all the same come from file, variable and flag") {
+  CHECK(load({{}, {{"TOWNKEEPER_PROTECT_INCLUDE", ".env, build/*.log"}}, {}}).value().protect.include ==
+        std::vector<std::string>{".env", "build/*.log"});
+  CHECK(load_text(R"({"protect":{"include":["a,b"]}})").value().protect.include == std::vector<std::string>{"a,b"});
 }
 
 TEST_CASE("run needs a town, and says how to name it") {
