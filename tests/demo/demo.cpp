@@ -32,7 +32,7 @@ struct rig {
 
 struct agent {
   std::string id, rig, branch;
-  std::string step_before, commit_before; ///< its last acknowledged step before the disk was lost
+  std::string step_before, head_before, status_before; ///< before the disk was lost
   double restored_after_s = 0, resumed_after_s = 0;
   std::string files;
 };
@@ -119,7 +119,7 @@ int run(const std::vector<std::pair<std::string, std::string>>& sources) {
   const char* const names[]{"ada", "bob", "cyd", "dan"};
   for (std::size_t i = 0; i < std::size(names); ++i) {
     const auto& r = rigs[i % rigs.size()];
-    agents.push_back({names[i], r.name, std::string{"demo/"} + names[i], {}, {}, 0, 0, {}});
+    agents.push_back({names[i], r.name, std::string{"demo/"} + names[i], {}, {}, {}, 0, 0, {}});
     admin.put_agent(r.name, names[i], agents.back().branch, R"(,"baseRef":")" + r.default_branch + "\"");
   }
 
@@ -143,15 +143,28 @@ int run(const std::vector<std::pair<std::string, std::string>>& sources) {
              },
              patience),
          a.id + " did not get on:\n" + box.log());
-  std::printf("four agents have committed, pushed and checkpointed; SIGKILL, and the disk is gone\n");
-  box.kill();
-  box.wipe_disk();
   std::filesystem::remove(witness.path() / "go");
   for (auto& a : agents) {
+    need(test::wait_until([&] { return std::filesystem::exists(witness.path() / (a.id + ".idle")); }, patience),
+         a.id + " does not pause");
     const auto step = last(journal(a), "step");
     a.step_before = step->first;
-    a.commit_before = step->second;
+    // Work that exists nowhere else.
+    const auto worktree = box.worktree(a.rig, a.id);
+    test::run_git(worktree, {"commit", "-q", "--allow-empty", "-m", "not pushed"});
+    std::ofstream{worktree / ("progress-" + a.id + ".txt"), std::ios::app} << "an edit\n";
+    std::ofstream{worktree / "draft.txt"} << "untracked, by " << a.id << "\n";
+    a.head_before = test::run_git(worktree, {"rev-parse", "HEAD"});
+    a.status_before = test::run_git(worktree, {"status", "--porcelain"});
   }
+  std::printf(
+      "four agents have committed, pushed and checkpointed; each has a commit, an edit and a draft that are not "
+      "pushed; SIGTERM\n");
+  const auto told = clock::now();
+  box.terminate();
+  need(box.wait_for_exit().value_or(-1) == 0, "something was not saved:\n" + box.log());
+  std::printf("all of it was saved and the agents ended after %.2f s; the disk is gone\n", since(told));
+  box.wipe_disk();
 
   const auto begun = clock::now();
   const auto note_started = [&] {
@@ -169,8 +182,8 @@ int run(const std::vector<std::pair<std::string, std::string>>& sources) {
              for (auto& a : agents) {
                const auto* shown = agent_in(h, a.id);
                if (a.restored_after_s > 0 || shown == nullptr || !shown->HasMember("outcome")) continue;
-               need(std::string{"restored"} == (*shown)["outcome"].GetString(),
-                    a.id + " was not restored:\n" + box.log());
+               need(std::string{"recovered"} == (*shown)["outcome"].GetString(),
+                    a.id + " was not recovered:\n" + box.log());
                a.restored_after_s = since(begun);
                a.files = std::to_string((*shown)["filesTotal"].GetInt64());
              }
@@ -193,14 +206,13 @@ int run(const std::vector<std::pair<std::string, std::string>>& sources) {
   for (const auto& a : agents) {
     const auto worktree = box.worktree(a.rig, a.id);
     const auto resumed = last(journal(a), "start");
-    const bool clean = test::run_git(worktree, {"status", "--porcelain"}).empty();
-    const bool tip = test::run_git(worktree, {"rev-parse", "HEAD"}) == server.tip(a.rig, a.branch);
-    const bool kept = test::try_git(worktree, {"merge-base", "--is-ancestor", a.commit_before, "HEAD"}).status == 0;
+    const bool work = test::run_git(worktree, {"status", "--porcelain"}) == a.status_before;
+    const bool tip = test::run_git(worktree, {"rev-parse", "HEAD"}) == a.head_before;
     const bool goes_on = resumed && std::stoi(resumed->second) >= std::stoi(a.step_before);
-    whole = whole && clean && tip && kept && goes_on && starts(journal(a)) == 2; // once in each container
+    whole = whole && work && tip && goes_on && starts(journal(a)) == 2; // once in each container
     std::printf("%-6s %-14s %-10s %8s %12.2f s %12.2f s   %s, %s, goes on from step %s\n", a.id.c_str(), a.rig.c_str(),
                 a.branch.c_str(), a.files.c_str(), a.restored_after_s, a.resumed_after_s,
-                tip && kept ? "its branch's tip" : "ANOTHER COMMIT", clean ? "clean" : "NOT CLEAN",
+                tip ? "its own commit" : "ANOTHER COMMIT", work ? "edit and draft are back" : "ITS WORK IS NOT BACK",
                 resumed ? resumed->second.c_str() : "?");
   }
   std::printf("\nready after %.2f s (progress %.0f %%); every agent dispatched once\n", ready_after_s, progress * 100);

@@ -6,19 +6,39 @@
 
 namespace townkeeper::integration {
 
-int cycles() {
-  const char* text = std::getenv("TOWNKEEPER_CYCLES");
-  return text == nullptr ? 2 : std::atoi(text);
+void settle(test::remote& server, const test::town_admin& admin) {
+  test::file_contents files;
+  for (int i = 0; i < 60; ++i)
+    files["src/dir" + std::to_string(i % 7) + "/file" + std::to_string(i)] = "content " + std::to_string(i) + "\n";
+  for (const auto* rig : {"api", "web", "infra"}) {
+    server.make_repository(rig);
+    server.commit(rig, {"main", files});
+    admin.put_rig(rig, server.url(rig));
+  }
+  for (const auto& p : places) {
+    server.commit(p.rig, {p.branch, {{"notes.txt", p.agent + "\n"}}, {}, "begin", "main"});
+    admin.put_agent(p.rig, p.agent, p.branch, R"(,"headCommit":")" + server.tip(p.rig, p.branch) + "\"");
+  }
 }
 
-std::string configuration(const std::string& command, const std::string& more_git, const std::string& more_town) {
+int count_of(const char* variable, int otherwise) {
+  const char* text = std::getenv(variable);
+  return text == nullptr ? otherwise : std::atoi(text);
+}
+
+int cycles() {
+  return count_of("TOWNKEEPER_CYCLES", 2);
+}
+
+std::string configuration(const std::string& command, const std::string& more_git, const std::string& more_town,
+                          const std::string& protect) {
   return R"({"town":{"retry_first":"20ms","retry_max":"200ms","heartbeat_interval":"1s")" + more_town +
          R"(},)"
          R"("git":{"stall_timeout":"3s","connect_timeout":"1s","attempt_timeout":"20s")" +
          more_git +
          R"(},"restore":{"attempts":2,"backoff_first":"20ms","backoff_max":"100ms","retry_failed":"1s"},)"
          R"("agents":{"stop_grace":"2s","command":)" +
-         (command.empty() ? "[]" : command) + "}}";
+         (command.empty() ? "[]" : command) + "},\"protect\":{" + protect + "}}";
 }
 
 test::container_options container_for(const test::town& town, const std::string& config) {
@@ -60,7 +80,42 @@ void witness::let_work(bool allowed) {
     std::filesystem::remove(go);
 }
 
+bool witness::is_idle(const std::string& agent_id) const {
+  return std::filesystem::exists(dir_.path() / (agent_id + ".idle"));
+}
+
 void witness::finish() {
+  std::ofstream{dir_.path() / "finish"} << "";
+}
+
+std::string editing::command(const std::string& pause) const {
+  return R"(["/bin/sh",")" TOWNKEEPER_EDITOR R"(","{agentId}",")" + dir_.path().string() + R"(",")" + pause + R"("])";
+}
+
+std::vector<editing::edit> editing::edits(const std::string& agent_id) const {
+  std::vector<edit> out;
+  std::ifstream in{dir_.path() / (agent_id + ".edits")};
+  for (edit e; in >> e.number >> e.at_ns;)
+    out.push_back(e);
+  return out;
+}
+
+void editing::forget_after(const std::string& agent_id, std::int64_t number) {
+  const auto all = edits(agent_id);
+  std::ofstream out{dir_.path() / (agent_id + ".edits"), std::ios::trunc};
+  for (const auto& e : all)
+    if (e.number <= number) out << e.number << ' ' << e.at_ns << '\n';
+}
+
+void editing::let_work(bool allowed) {
+  const auto go = dir_.path() / "go";
+  if (allowed)
+    std::ofstream{go} << "";
+  else
+    std::filesystem::remove(go);
+}
+
+void editing::finish() {
   std::ofstream{dir_.path() / "finish"} << "";
 }
 
@@ -95,6 +150,19 @@ const rapidjson::Value* agent_in(const rapidjson::Value& health, const std::stri
 std::string text(const rapidjson::Value* object, const char* member) {
   if (object == nullptr || !object->HasMember(member) || !(*object)[member].IsString()) return {};
   return (*object)[member].GetString();
+}
+
+const rapidjson::Value* record_of(const rapidjson::Value& state, const std::string& agent_id) {
+  for (const auto& rig : state["rigs"].GetArray())
+    for (const auto& agent : rig["agents"].GetArray())
+      if (agent["agentId"].GetString() == agent_id) return &agent;
+  return nullptr;
+}
+
+const rapidjson::Value* recovery_of(const rapidjson::Value& state, const std::string& agent_id) {
+  const auto* record = record_of(state, agent_id);
+  return record != nullptr && record->HasMember("recovery") && (*record)["recovery"].IsObject() ? &(*record)["recovery"]
+                                                                                                : nullptr;
 }
 
 std::int64_t dispatched(const rapidjson::Value& dispatches, const std::string& agent_id, std::int64_t epoch) {

@@ -19,9 +19,25 @@ inline const std::string town_id = "riverside";
 /// How often a cycle is repeated (`TOWNKEEPER_CYCLES`; 2 when it is not set).
 int cycles();
 
+struct place {
+  std::string rig, agent, branch;
+};
+
+/// Three rigs, six agents.
+inline const std::vector<place> places{{"api", "ada", "work/ada"}, {"api", "bob", "work/bob"},
+                                       {"web", "cyd", "work/cyd"}, {"web", "dan", "work/dan"},
+                                       {"web", "eve", "work/eve"}, {"infra", "fay", "work/fay"}};
+
+/// Gives them their repositories and branches, and tells the town.
+void settle(test::remote& server, const test::town_admin& admin);
+
+/// A number the tests are told by a variable of this name.
+int count_of(const char* variable, int otherwise);
+
 /// The configuration of a test container: everything retried fast, agents run `command` (JSON array; none when empty).
+/// `protect` is the inside of that section; the defaults when empty.
 std::string configuration(const std::string& command = {}, const std::string& more_git = {},
-                          const std::string& more_town = {});
+                          const std::string& more_town = {}, const std::string& protect = {});
 
 test::container_options container_for(const test::town& town, const std::string& config);
 
@@ -39,10 +55,31 @@ public:
   std::vector<entry> journal(const std::string& agent_id) const;
   std::vector<entry> all(const std::string& agent_id, const std::string& word) const;
   void let_work(bool allowed);
+  /// True when the worker has seen that it shall not work: nothing of it is under way.
+  bool is_idle(const std::string& agent_id) const;
   void finish();
 
 private:
   test::temp_dir dir_{"witness"};
+};
+
+/// The scripted agent that never stands still, and what it wrote down outside its container.
+class editing {
+public:
+  struct edit {
+    std::int64_t number = 0, at_ns = 0; ///< nanoseconds since the epoch, when it was done
+  };
+
+  /// JSON array for `agents.command`; the pause after each edit in seconds.
+  std::string command(const std::string& pause) const;
+  std::vector<edit> edits(const std::string& agent_id) const;
+  /// What came after `number` is not on record any more.
+  void forget_after(const std::string& agent_id, std::int64_t number);
+  void let_work(bool allowed);
+  void finish();
+
+private:
+  test::temp_dir dir_{"editing"};
 };
 
 /// `git status --porcelain` is empty, HEAD is on the branch, and both it and the upstream are at the remote's tip.
@@ -55,6 +92,11 @@ const rapidjson::Value* agent_in(const rapidjson::Value& health, const std::stri
 const rapidjson::Value* rig_in(const rapidjson::Value& health, const std::string& rig_id);
 /// A string member, empty when it is absent.
 std::string text(const rapidjson::Value* object, const char* member);
+
+/// The recovery point on an agent's record in a town's state, or null.
+const rapidjson::Value* recovery_of(const rapidjson::Value& state, const std::string& agent_id);
+/// The agent's record in a town's state, or null.
+const rapidjson::Value* record_of(const rapidjson::Value& state, const std::string& agent_id);
 
 /// How often each agent was dispatched with success in an epoch.
 std::int64_t dispatched(const rapidjson::Value& dispatches, const std::string& agent_id, std::int64_t epoch);

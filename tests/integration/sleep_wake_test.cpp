@@ -1,20 +1,15 @@
 #include "scenario.hpp"
 
 #include <algorithm>
+#include <fstream>
 #include <map>
+
+#include "tests/support/worktree_picture.hpp"
 
 using namespace townkeeper;
 using namespace townkeeper::integration;
 
 namespace {
-
-struct place {
-  std::string rig, agent, branch;
-};
-
-/// Three rigs, six agents.
-const std::vector<place> places{{"api", "ada", "work/ada"}, {"api", "bob", "work/bob"}, {"web", "cyd", "work/cyd"},
-                                {"web", "dan", "work/dan"}, {"web", "eve", "work/eve"}, {"infra", "fay", "work/fay"}};
 
 std::int64_t checkpoint_step(const test::town_admin& admin, const place& p) {
   const auto history = admin.call("GET", "/rigs/" + p.rig + "/agents/" + p.agent + "/checkpoints?limit=1");
@@ -56,23 +51,13 @@ observation watch_wake(const test::container& box, const test::town_admin& admin
 
 TEST_CASE("sleep, wake, resume: a town of 3 rigs and 6 agents loses its disk again and again") {
   test::remote server;
-  std::map<std::string, std::string> files;
-  for (int i = 0; i < 60; ++i)
-    files["src/dir" + std::to_string(i % 7) + "/file" + std::to_string(i)] = "content " + std::to_string(i) + "\n";
   test::town town;
   const test::town_admin admin{town, town_id};
-  for (const auto* rig : {"api", "web", "infra"}) {
-    server.make_repository(rig);
-    server.commit(rig, {"main", files});
-    admin.put_rig(rig, server.url(rig));
-  }
-  for (const auto& p : places) {
-    server.commit(p.rig, {p.branch, {{"notes.txt", p.agent + "\n"}}, {}, "begin", "main"});
-    admin.put_agent(p.rig, p.agent, p.branch, R"(,"headCommit":")" + server.tip(p.rig, p.branch) + "\"");
-  }
+  settle(server, admin);
 
   witness workers;
-  test::container box{container_for(town, configuration(workers.command()))};
+  // What is saved of unpushed work is another test's.
+  test::container box{container_for(town, configuration(workers.command(), {}, {}, R"("enabled":false)"))};
   const int count = cycles() + 1; // the first is no wake yet
   for (int cycle = 1; cycle <= count; ++cycle) {
     CAPTURE(cycle);
@@ -128,5 +113,64 @@ TEST_CASE("sleep, wake, resume: a town of 3 rigs and 6 agents loses its disk aga
     // Nothing that was pushed and checkpointed is behind where the workers said it was.
     for (const auto& p : places)
       CHECK(checkpoint_step(admin, p) >= std::stoll(workers.all(p.agent, "step").back().id));
+  }
+}
+
+TEST_CASE("sleep with unsaved work, wake, resume: the same uncommitted bytes, again and again") {
+  test::remote server;
+  test::town town;
+  const test::town_admin admin{town, town_id};
+  settle(server, admin);
+  witness workers;
+  test::container box{container_for(town, configuration(workers.command()))};
+  const int count = cycles() + 1;
+  std::map<std::string, test::worktree_picture> left;
+  for (int cycle = 1; cycle <= count; ++cycle) {
+    CAPTURE(cycle);
+    box.start();
+    INFO(box.log());
+    REQUIRE(box.wait_for_phase("ready"));
+    const auto epoch = box.health()["recovery"]["epoch"].GetInt64();
+    CHECK(epoch == cycle);
+    for (const auto& p : places) {
+      CAPTURE(p.agent);
+      const auto worktree = box.worktree(p.rig, p.agent);
+      if (cycle > 1) CHECK(test::differences(left[p.agent], test::describe(worktree)) == "");
+    }
+    REQUIRE(test::wait_until([&] {
+      return std::all_of(places.begin(), places.end(), [&](const place& p) {
+        return workers.all(p.agent, "start").size() == static_cast<std::size_t>(cycle);
+      });
+    }));
+    const auto wanted = [&](const place& p) {
+      return static_cast<std::size_t>(2 * cycle) <= workers.all(p.agent, "step").size();
+    };
+    workers.let_work(true);
+    REQUIRE(test::wait_until([&] { return std::all_of(places.begin(), places.end(), wanted); }));
+    workers.let_work(false);
+    REQUIRE(test::wait_until([&] {
+      return std::all_of(places.begin(), places.end(), [&](const place& p) { return workers.is_idle(p.agent); });
+    }));
+    // On top of what the workers pushed: a commit that was not, staged, unstaged and untracked work.
+    for (const auto& p : places) {
+      const auto worktree = box.worktree(p.rig, p.agent);
+      const auto number = std::to_string(cycle);
+      test::run_git(worktree, {"commit", "-q", "--allow-empty", "-m", "not pushed " + number});
+      std::ofstream{worktree / "src/dir0/file0"} << "staged " << number << "\n";
+      test::run_git(worktree, {"add", "src/dir0/file0"});
+      std::ofstream{worktree / "src/dir0/file7"} << "edited " << number << "\n";
+      std::ofstream{worktree / ("draft-" + number)} << "untracked\n";
+    }
+    // Afterwards: the worktrees of a rig share its refs.
+    for (const auto& p : places)
+      left[p.agent] = test::describe(box.worktree(p.rig, p.agent));
+    const auto dispatches = admin.dispatches();
+    for (const auto& p : places) {
+      CAPTURE(p.agent);
+      CHECK(dispatched(dispatches, p.agent, epoch) == 1);
+    }
+    box.terminate();
+    CHECK(box.wait_for_exit() == 0);
+    box.wipe_disk();
   }
 }

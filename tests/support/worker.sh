@@ -15,9 +15,11 @@ echo "start ${GASTOWN_DISPATCH_ID:-none} $step" >>"$journal"
 
 while [ ! -e "$witness/finish" ]; do
   if [ ! -e "$witness/go" ]; then
+    : >"$witness/$agent.idle"
     sleep 0.02
     continue
   fi
+  rm -f "$witness/$agent.idle"
   next=$((step + 1))
   echo "step $next of $agent" >"progress-$agent.txt"
   git add -A && git commit -q --allow-empty -m "step $next" && git push -q || { echo "git failed at step $next"; sleep 0.2; continue; }
