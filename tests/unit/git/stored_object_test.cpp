@@ -29,7 +29,8 @@ TEST_CASE("noise is stored as it is, text is compressed, and git reads both") {
   while (text.size() < 300'000)
     text += "line " + std::to_string(text.size()) + " of a file\n";
   // Around the sizes of samples (4096) and blocks (65535).
-  for (const std::size_t size : {0, 1, 4095, 4096, 5000, 65534, 65535, 65536, 131070, 131071, 300'000})
+  for (const std::size_t size :
+       std::initializer_list<std::size_t>{0, 1, 4095, 4096, 5000, 65534, 65535, 65536, 131070, 131071, 300'000})
     for (const bool is_text : {false, true}) {
       CAPTURE(size, is_text);
       const auto bytes = is_text ? text.substr(0, size) : noise(size);

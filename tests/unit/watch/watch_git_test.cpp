@@ -52,7 +52,7 @@ TEST_CASE("what git's command line does in a worktree is seen", "[watch]") {
            {{"update-ref", "REVERT_HEAD", "HEAD"}, false},
        }) {
     INFO("git " << arguments.front() << " " << arguments[1]);
-    const auto told = rig.told(log, [&] { rig.git(arguments); });
+    const auto told = rig.told(log, [&, &command = arguments] { rig.git(command); });
     REQUIRE(told);
     CHECK(told->refs == refs);
     CHECK(!told->lost);
