@@ -95,7 +95,7 @@ snapshot_result run_snapshot(const snapshot_request& request) {
 /// The worktree remembers the point before it is sent: a daemon that dies between the remote's word and ours finds a
 /// disk that is not older than what the remote has. A kept point is none that the worktree stands at.
 void remember(const git::push_job& job, const town::recovery_point& point, const std::string& agent_id) {
-  if (point.ref.find("/kept/") != std::string::npos) return;
+  if (git::is_kept_point(point.ref)) return;
   const auto known = git::read_point_mark(job.repository, agent_id);
   if (known && std::pair{known->epoch, known->seq} >= std::pair{point.epoch, point.seq}) return;
   const auto written = git::write_point_mark(job.repository, agent_id, {point.epoch, point.seq, point.commit});

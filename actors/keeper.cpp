@@ -191,7 +191,7 @@ keeper_state::save_promise keeper_state::save(const save_now& wanted) {
 void keeper_state::stop() {
   stopping_ = true;
   if (!protected_ || (!unsaved_since() && rounds_.empty() && !is_asked())) return finish();
-  if (pending_since_ && !is_asked()) ask(true);
+  if (pending_since_) ask(true); // also where a save was asked for that may wait for its interval
 }
 
 /// All is saved, and nobody watches any more.

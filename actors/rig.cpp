@@ -4,6 +4,7 @@
 
 #include "actors/failure_text.hpp"
 #include "core/log.hpp"
+#include "git/recovery.hpp"
 #include "messages/type_ids.hpp"
 
 namespace townkeeper {
@@ -151,8 +152,7 @@ void rig_state::submit(const std::optional<git::credentials>& login) {
   for (const auto& agent : spec_.agents) {
     job.agent_branches.insert(agent.branch);
     if (!restored_.contains(agent.agent_id))
-      job.points.push_back(
-          {agent.agent_id, "refs/townkeeper/" + config_.town_id + "/" + agent.agent_id + "/", agent.recovery});
+      job.points.push_back({agent.agent_id, git::point_prefix(config_.town_id, agent.agent_id), agent.recovery});
   }
   job.login = login ? login : config_.fallback;
   job.limits = config_.transfer;

@@ -129,7 +129,6 @@ private:
   void with_credentials(bool refresh, std::function<void(const result<std::optional<git::credentials>>&)> next);
   bool is_pushing(const std::string& agent_id) const;
   void wake_at(time_point when);
-  std::string ref_of(const std::string& agent_id) const;
   void count(std::string_view result) const;
 
   saver_actor::pointer self_;

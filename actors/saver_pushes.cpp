@@ -51,19 +51,15 @@ void saver_state::submit(std::uint64_t id, const result<std::optional<git::crede
   job.cancel = r.cancel;
   for (const auto& [agent_id, what] : r.items) {
     job.repository = what.taken->repository;
-    job.items.push_back({*what.taken, ref_of(agent_id), what.want.kind, what.want.even_if_clean});
+    job.items.push_back({*what.taken, git::point_ref(config_.town_id, agent_id, config_.epoch), what.want.kind,
+                         what.want.even_if_clean});
     if (!what.kept) continue;
     // The point is to have the number that its ref is named after.
     const auto seq = ++*config_.seq;
     job.seq = std::make_shared<std::atomic<std::int64_t>>(seq - 1);
-    job.items.back().ref = "refs/townkeeper/" + config_.town_id + "/" + agent_id + "/kept/" +
-                           std::to_string(config_.epoch) + "-" + std::to_string(seq);
+    job.items.back().ref = git::kept_point_ref(config_.town_id, agent_id, config_.epoch, seq);
   }
   self_->send(config_.executor, push_request{std::move(job), id, saver_actor{self_}});
-}
-
-std::string saver_state::ref_of(const std::string& agent_id) const {
-  return "refs/townkeeper/" + config_.town_id + "/" + agent_id + "/" + std::to_string(config_.epoch);
 }
 
 void saver_state::take(push_result& done) {

@@ -221,24 +221,14 @@ void supervisor_state::retire(const std::string& agent_id) {
   retire_worktree_of(agent_id, *child);
 }
 
-/// What it holds is saved first: what a removal keeps on the disk is gone with the disk. `child` may not live any
-/// longer than this call.
+/// What it holds is saved first: what a removal keeps on the disk is gone with the disk. When its keeper has ended, or
+/// has had its time, this is called again. `child` may not live any longer than this call.
 void supervisor_state::retire_worktree_of(const std::string& agent_id, agent_child& child) {
-  if (const auto keeper = std::exchange(child.keeper, nullptr)) {
-    const auto go_on = [this, agent_id, keeper](const result<void>& saved) {
-      if (!saved)
-        log::failure("an agent that left is not saved", {{"agent", agent_id}, {"error", to_string(saved.error())}});
-      self_->send_exit(keeper, caf::exit_reason::user_shutdown);
-      if (auto* leaving = find(agent_id); leaving != nullptr && leaving->retiring)
-        retire_worktree_of(agent_id, *leaving);
-    };
+  if (child.keeper) {
     child.protection.reset();
-    self_->demonitor(keeper.address());
-    self_->request(keeper, config_.save_deadline * 2, save_now{"auto", config_.save_deadline})
-        .then([go_on](const save_answer& a) { go_on(a.point ? result<void>{} : result<void>{a.point.error()}); },
-              [this, go_on, agent_id](const caf::error& e) {
-                go_on(error{error_code::timed_out, agent_id, self_->system().render(e)});
-              });
+    self_->send(child.keeper, stop_protecting{});
+    caf::delayed_anon_send(caf::actor_cast<caf::actor>(child.keeper), config_.save_deadline,
+                           caf::exit_msg{self_->address(), caf::exit_reason::user_shutdown});
     return;
   }
   if (child.worktree) return self_->send(child.worktree, retire_worktree{});

@@ -15,6 +15,7 @@
 #include <random>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "actors/agent.hpp"
 #include "actors/keeper.hpp"
@@ -178,8 +179,10 @@ private:
   void tell_saver(const rig_child& child);
   keep_promise keep(keep_disk& wanted);
   snapshot_promise save_for(const snapshot_query& query);
-  void save_all(const char* kind, std::function<void()> next);
-  void take_saved(const std::string& agent_id, save_answer answer);
+  void ask_keepers(const std::vector<std::string>& agent_ids, const char* kind,
+                   const std::function<void(save_answer)>& each, std::function<void()> next);
+  void save_all(std::function<void()> next);
+  void take_saved(save_answer answer);
 
   // the end
   void fence();

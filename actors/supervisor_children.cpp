@@ -79,9 +79,6 @@ supervisor_state::keep_promise supervisor_state::keep(keep_disk& wanted) {
     promise.deliver(keep_disk_answer{error{error_code::unavailable, agent_id, "nothing saves this rig just now"}});
     return promise;
   }
-  wanted.job.agent_branches.clear();
-  for (const auto& agent : rig->second.spec.agents)
-    wanted.job.agent_branches.insert(agent.branch);
   rig->second.repository = wanted.job.repository;
   tell_saver(rig->second);
   self_->request(rig->second.saver, caf::infinite, std::move(wanted))
@@ -137,7 +134,9 @@ void supervisor_state::child_down(const caf::down_msg& down) {
       return worktree_down(std::string{agent_id}, child, down.reason);
     if (child.keeper && child.keeper.address() == down.source) {
       child.keeper = nullptr;
-      return crashed("keeper", agent_id, child.keeper_record, down.reason);
+      if (!child.retiring) return crashed("keeper", agent_id, child.keeper_record, down.reason);
+      if (!child.busy()) retire_worktree_of(std::string{agent_id}, child);
+      return;
     }
     if (child.process && child.process.address() == down.source)
       return process_down(std::string{agent_id}, child, down.reason);
@@ -172,7 +171,7 @@ void supervisor_state::give_up_daemon(const caf::error& reason, bool can_save) {
   }
   if (!can_save) return self_->quit(why);
   draining_ = true;
-  save_all("drain", [this, why] { self_->quit(why); });
+  save_all([this, why] { self_->quit(why); });
 }
 
 void supervisor_state::crashed(const std::string& kind, const std::string& id, child_record& record,

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <memory>
 #include <utility>
+#include <vector>
 
 #include "core/log.hpp"
 #include "messages/type_ids.hpp"
@@ -22,77 +23,72 @@ constexpr std::chrono::seconds agents_margin{5}; ///< for a killed process group
 
 // -- saving everything ------------------------------------------------------------------------------------------------
 
-/// All worktrees at the same time, each with its own deadline; `next` runs when the last has answered.
-void supervisor_state::save_all(const char* kind, std::function<void()> next) {
+/// These agents' keepers at the same time, each with its own deadline; `next` runs when the last has answered. An agent
+/// that has none is answered for.
+void supervisor_state::ask_keepers(const std::vector<std::string>& agent_ids, const char* kind,
+                                   const std::function<void(save_answer)>& each, std::function<void()> next) {
   const auto awaited = std::make_shared<std::size_t>(1);
   const auto one_answered = [awaited, next = std::move(next)] {
     if (--*awaited == 0) next();
   };
-  for (auto& [id, child] : agents_) {
-    if (!child.protection) continue;
-    const auto& agent_id = id;
+  for (const auto& agent_id : agent_ids) {
+    const auto& child = agents_.at(agent_id);
     if (!child.keeper) {
-      child.last_save = save_answer{agent_id, error{error_code::internal, agent_id, "its keeper crashed"}};
+      each({agent_id, child.protection ? error{error_code::internal, agent_id, "its keeper crashed"}
+                                       : error{error_code::unavailable, agent_id,
+                                               "its worktree is not restored: there is nothing to save yet"}});
       continue;
     }
     ++*awaited;
     self_->request(child.keeper, config_.save_deadline + answer_margin, save_now{kind, config_.save_deadline})
         .then(
-            [this, agent_id, one_answered](save_answer& answer) {
-              take_saved(agent_id, std::move(answer));
+            [each, one_answered](save_answer& answer) {
+              each(std::move(answer));
               one_answered();
             },
-            [this, agent_id, one_answered](const caf::error& e) {
-              take_saved(agent_id, {agent_id, error{error_code::timed_out, agent_id,
-                                                    "its keeper did not answer: " + self_->system().render(e)}});
+            [this, agent_id, each, one_answered](const caf::error& e) {
+              each({agent_id,
+                    error{error_code::timed_out, agent_id, "its keeper did not answer: " + self_->system().render(e)}});
               one_answered();
             });
   }
   one_answered();
 }
 
-void supervisor_state::take_saved(const std::string& agent_id, save_answer answer) {
+void supervisor_state::save_all(std::function<void()> next) {
+  std::vector<std::string> protected_ones;
+  for (const auto& [agent_id, child] : agents_)
+    if (child.protection) protected_ones.push_back(agent_id);
+  ask_keepers(
+      protected_ones, "drain", [this](save_answer answer) { take_saved(std::move(answer)); }, std::move(next));
+}
+
+void supervisor_state::take_saved(save_answer answer) {
   if (!answer.point)
-    log::failure("work of an agent is not saved", {{"agent", agent_id}, {"error", to_string(answer.point.error())}});
-  if (auto* child = find(agent_id)) child->last_save = std::move(answer);
+    log::failure("work of an agent is not saved",
+                 {{"agent", answer.agent_id}, {"error", to_string(answer.point.error())}});
+  if (auto* child = find(answer.agent_id)) child->last_save = std::move(answer);
 }
 
 supervisor_state::snapshot_promise supervisor_state::save_for(const snapshot_query& query) {
   auto promise = self_->make_response_promise<snapshot_answer>();
   const auto answer = std::make_shared<snapshot_answer>();
-  const auto awaited = std::make_shared<std::size_t>(1);
-  auto one_answered = [answer, awaited, promise]() mutable {
-    if (--*awaited == 0) promise.deliver(std::move(*answer));
-  };
-  const auto* only = query.agent_id ? find(*query.agent_id) : nullptr;
-  if (query.agent_id && only == nullptr) {
+  std::vector<std::string> asked;
+  for (const auto& [agent_id, child] : agents_)
+    if (!query.agent_id || *query.agent_id == agent_id) asked.push_back(agent_id);
+  if (query.agent_id && asked.empty()) {
     answer->unknown_agent = true;
     answer->failures.push_back({error_code::not_found, *query.agent_id, "no such agent here"});
   }
-  for (const auto& [id, child] : agents_) {
-    if (query.agent_id && &child != only) continue;
-    const auto& agent_id = id;
-    if (!child.keeper) {
-      answer->failures.push_back(
-          {error_code::unavailable, agent_id, "its worktree is not restored: there is nothing to save yet"});
-      continue;
-    }
-    ++*awaited;
-    self_->request(child.keeper, config_.save_deadline + answer_margin, save_now{"manual", config_.save_deadline})
-        .then(
-            [answer, one_answered](const save_answer& saved) mutable {
-              if (!saved.point)
-                answer->failures.push_back(saved.point.error());
-              else if (*saved.point)
-                answer->points.push_back(**saved.point);
-              one_answered();
-            },
-            [this, agent_id, answer, one_answered](const caf::error& e) mutable {
-              answer->failures.push_back({error_code::timed_out, agent_id, self_->system().render(e)});
-              one_answered();
-            });
-  }
-  one_answered();
+  ask_keepers(
+      asked, "manual",
+      [answer](const save_answer& saved) {
+        if (!saved.point)
+          answer->failures.push_back(saved.point.error());
+        else if (*saved.point)
+          answer->points.push_back(**saved.point);
+      },
+      [answer, promise]() mutable { promise.deliver(std::move(*answer)); });
   return promise;
 }
 
@@ -107,7 +103,7 @@ void supervisor_state::fence() {
   if (draining_) return; // it finishes its drain
   self_->send(config_.health, phase_changed{town::town_phase::fenced, 0});
   stop_all_processes(std::nullopt);
-  if (all_idle()) save_all("drain", [] {});
+  if (all_idle()) save_all([] {});
 }
 
 // -- draining ---------------------------------------------------------------------------------------------------------
@@ -119,7 +115,7 @@ void supervisor_state::shut_down(const shutdown& why) {
   log::info("stopping", {{"reason", why.reason}});
   self_->send(config_.health, phase_changed{town::town_phase::draining, 0});
   if (!fenced_) self_->send(config_.town, report_eviction{why.reason});
-  save_all("drain", [this] { end_agents(); });
+  save_all([this] { end_agents(); });
 }
 
 /// A further signal shortens the waiting for the agents, never the saving.
@@ -144,7 +140,7 @@ void supervisor_state::end_agents() {
 void supervisor_state::save_difference() {
   if (step_ != drain_step::agents) return;
   step_ = drain_step::last_save;
-  save_all("drain", [this] { tell_drained(); });
+  save_all([this] { tell_drained(); });
 }
 
 void supervisor_state::tell_drained() {

@@ -242,7 +242,7 @@ void supervisor_state::after_process(const std::string& agent_id, agent_child& c
     return;
   }
   if (fenced_) {
-    if (all_idle()) save_all("drain", [] {});
+    if (all_idle()) save_all([] {});
     return;
   }
   if (child.retiring) return retire_worktree_of(agent_id, child);

@@ -1,4 +1,3 @@
-#include <fmt/core.h>
 #include <unistd.h>
 
 #include <charconv>
@@ -12,7 +11,6 @@
 namespace townkeeper::git {
 namespace {
 
-constexpr const char* mark_name = "townkeeper-point";
 constexpr std::size_t max_mark_bytes = 256;
 
 std::filesystem::path registration_of(const std::filesystem::path& repository, const std::string& agent_id) {
@@ -36,7 +34,7 @@ bool take_number(std::string_view& text, std::int64_t& into) {
 std::optional<point_mark> read_point_mark(const std::filesystem::path& repository, const std::string& agent_id) {
   auto directory = open_registration(repository, agent_id);
   if (!directory) return std::nullopt;
-  auto content = read_small_file(directory->get(), mark_name, max_mark_bytes);
+  auto content = read_small_file(directory->get(), point_mark_file, max_mark_bytes);
   if (!content) return std::nullopt;
   std::string_view text(*content);
   if (!text.ends_with('\n')) return std::nullopt;
@@ -53,8 +51,8 @@ result<void> write_point_mark(const std::filesystem::path& repository, const std
   auto directory = open_registration(repository, agent_id);
   if (!directory) return directory.error();
   // One writer per worktree: a lock that is there is a dead one's.
-  ::unlinkat(directory->get(), (std::string(mark_name) + ".lock").c_str(), 0);
-  return replace_file(directory->get(), mark_name, fmt::format("{} {} {}\n", mark.epoch, mark.seq, mark.commit));
+  ::unlinkat(directory->get(), (std::string(point_mark_file) + ".lock").c_str(), 0);
+  return replace_file(directory->get(), point_mark_file, point_mark_text(mark));
 }
 
 } // namespace townkeeper::git

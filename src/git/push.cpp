@@ -17,8 +17,6 @@ namespace {
 
 using point_or_nothing = std::optional<town::recovery_point>;
 
-constexpr std::string_view our_namespace = "refs/townkeeper/";
-
 /// What a connection needs to know of a push or a deletion.
 template <class Job>
 repository_job connection_of(const Job& job) {
@@ -126,7 +124,7 @@ result<std::vector<pushed_point>> push_batch::run_once() {
 std::vector<std::string> push_batch::seal(fetch_session& session) {
   const seal_terms terms{session.remote(), job_.epoch, *job_.seq, job_.url, job_.saved_at};
   for (const auto& [ref, commit] : session.remote().refs)
-    if (ref.starts_with(our_namespace)) advertised_points_.insert(commit);
+    if (ref.starts_with(point_namespace)) advertised_points_.insert(commit);
   std::vector<std::string> refspecs;
   for (const auto* item : items_) {
     if (vanished_.contains(item->taken.agent_id)) {
@@ -166,7 +164,7 @@ result<std::vector<pushed_point>> push_points(const push_job& job) {
   if (const auto checked = check_remote(job.rig_id, job.url, job.urls); !checked) return checked.error();
   std::vector<const push_item*> items;
   for (const auto& item : job.items) {
-    if (!item.ref.starts_with(our_namespace)) return not_ours(job.rig_id, item.ref);
+    if (!item.ref.starts_with(point_namespace)) return not_ours(job.rig_id, item.ref);
     items.push_back(&item);
   }
   if (items.empty()) return std::vector<pushed_point>{};
@@ -186,7 +184,7 @@ result<std::vector<pushed_point>> push_points(const push_job& job) {
 result<std::set<std::string>> delete_points(const delete_job& job) {
   if (const auto checked = check_remote(job.rig_id, job.url, job.urls); !checked) return checked.error();
   for (const auto& [ref, commit] : job.refs)
-    if (!ref.starts_with(our_namespace)) return not_ours(job.rig_id, ref);
+    if (!ref.starts_with(point_namespace)) return not_ours(job.rig_id, ref);
   std::set<std::string> gone;
   if (job.refs.empty()) return gone;
   repository_handle repo;

@@ -9,6 +9,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/error.hpp"
@@ -19,6 +20,15 @@
 /// jobs.hpp, each function blocks the calling thread and opens its own handles. What a point looks like in git is
 /// described in docs/recovery.md.
 namespace townkeeper::git {
+
+/// Where points lie on the remote. Everything we push is below the namespace; what follows an agent's prefix is an
+/// epoch, or `kept/<epoch>-<seq>`.
+inline constexpr std::string_view point_namespace = "refs/townkeeper/";
+std::string point_prefix(std::string_view town_id, std::string_view agent_id);
+std::string point_ref(std::string_view town_id, std::string_view agent_id, std::int64_t epoch);
+std::string kept_point_ref(std::string_view town_id, std::string_view agent_id, std::int64_t epoch, std::int64_t seq);
+/// True for one that is never applied by itself.
+bool is_kept_point(std::string_view ref) noexcept;
 
 struct recovery_limits {
   std::int64_t file_bytes = std::int64_t{95} * 1024 * 1024;    ///< a larger file is left out, and listed

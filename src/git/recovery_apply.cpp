@@ -304,13 +304,9 @@ private:
 } // namespace
 
 result<point_applied> apply_point(const clone_location& clone, const std::string& point) {
-  auto opened = open(clone);
+  auto opened = open_point(clone, point);
   if (!opened) return opened.error();
-  auto objects = object_store::open(opened->bare.get());
-  if (!objects) return objects.error();
-  auto located = locate(clone, *opened, *objects, point);
-  if (!located) return located.error();
-  return applying(clone, *opened, *objects, *located).run();
+  return applying(clone, opened->clone, opened->objects, opened->located).run();
 }
 
 } // namespace townkeeper::git

@@ -11,11 +11,11 @@
 #include "git/git_program.hpp"
 #include "git/object_id.hpp"
 #include "git/path_rules.hpp"
+#include "git/recovery.hpp"
 
 namespace townkeeper::git {
 namespace {
 
-constexpr std::string_view namespace_prefix = "refs/townkeeper/";
 constexpr std::size_t refs_in_one_fetch = 200;
 
 std::vector<std::string_view> parts_of(std::string_view text, char at) {
@@ -38,8 +38,8 @@ std::optional<listed_point> parse(std::string_view line) {
   const auto tab = line.find('\t');
   if (tab == std::string_view::npos) return std::nullopt;
   const auto ref = line.substr(tab + 1);
-  if (!ref.starts_with(namespace_prefix) || !parse_oid(line.substr(0, tab))) return std::nullopt;
-  const auto parts = parts_of(ref.substr(namespace_prefix.size()), '/');
+  if (!ref.starts_with(point_namespace) || !parse_oid(line.substr(0, tab))) return std::nullopt;
+  const auto parts = parts_of(ref.substr(point_namespace.size()), '/');
   listed_point point;
   point.ref = ref;
   point.commit = line.substr(0, tab);
@@ -60,7 +60,7 @@ result<void> check_remote(const clone_location& clone) {
 
 result<std::vector<listed_point>> advertised(const clone_location& clone, const std::string& agent_id) {
   if (auto ok = check_remote(clone); !ok) return ok.error();
-  auto lines = run_git_program(clone.directory, {"ls-remote", clone.remote, fmt::format("{}*", namespace_prefix)});
+  auto lines = run_git_program(clone.directory, {"ls-remote", clone.remote, fmt::format("{}*", point_namespace)});
   if (!lines) return lines.error();
   std::vector<listed_point> points;
   for (const auto line : parts_of(*lines, '\n'))
@@ -100,7 +100,7 @@ public:
       , repository_(repository) {}
 
   result<point_parts> run(const std::string& point) {
-    if (point.starts_with(namespace_prefix)) return by_ref(point);
+    if (point.starts_with(point_namespace)) return by_ref(point);
     if (parse_oid(point)) return by_commit(point);
     if (is_valid_id(point)) return by_agent(point);
     return error{error_code::invalid_argument, printable(point),
@@ -175,16 +175,20 @@ result<open_clone> open(const clone_location& clone) {
   return opened;
 }
 
-result<located_point> locate(const clone_location& clone, const open_clone& opened, object_store& objects,
-                             const std::string& point) {
-  auto parts = search(clone, opened.bare.get()).run(point);
+result<opened_point> open_point(const clone_location& clone, const std::string& point) {
+  auto opened = open(clone);
+  if (!opened) return opened.error();
+  auto objects = object_store::open(opened->bare.get());
+  if (!objects) return objects.error();
+  auto parts = search(clone, opened->bare.get()).run(point);
   if (!parts) return parts.error();
   const auto id = parse_oid(parts->meta.point.commit);
   if (!id) return id.error();
-  auto layers = read_layers(objects, *id);
+  auto layers = read_layers(*objects, *id);
   if (!layers) return layers.error();
   auto found = found_in(*parts);
-  return located_point{std::move(*parts), std::move(*layers), std::move(found)};
+  return opened_point{std::move(*opened), std::move(*objects),
+                      located_point{std::move(*parts), std::move(*layers), std::move(found)}};
 }
 
 result<std::vector<listed_point>> list_points(const clone_location& clone, const std::string& agent_id, bool fetch) {

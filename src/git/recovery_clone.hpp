@@ -29,8 +29,14 @@ struct located_point {
   found_recovery found;
 };
 
+/// A clone with one of its points.
+struct opened_point {
+  open_clone clone;
+  object_store objects; ///< of `clone.bare`
+  located_point located;
+};
+
 /// Finds a point by what a person calls it, and fetches it when it is not here. Errors: as recovery_tools.hpp says.
-result<located_point> locate(const clone_location& clone, const open_clone& opened, object_store& objects,
-                             const std::string& point);
+result<opened_point> open_point(const clone_location& clone, const std::string& point);
 
 } // namespace townkeeper::git

@@ -6,12 +6,12 @@
 #include "git/git_error.hpp"
 #include "git/git_program.hpp"
 #include "git/object_id.hpp"
+#include "git/recovery.hpp"
 #include "git/recovery_tools.hpp"
 
 namespace townkeeper::git {
 namespace {
 
-constexpr std::string_view own_namespace = "refs/townkeeper/";
 constexpr std::size_t refs_in_one_push = 100;
 
 /// What is no ref of a point's could be read by `git push` as an option, or as a refspec that means something else.
@@ -19,7 +19,7 @@ result<void> check(const std::string& ref, const std::string& commit) {
   const bool plain = std::none_of(ref.begin(), ref.end(), [](unsigned char c) {
     return c <= ' ' || c >= 0x7f || std::string_view(":*?[\\^~").find(static_cast<char>(c)) != std::string_view::npos;
   });
-  if (!ref.starts_with(own_namespace) || !plain)
+  if (!ref.starts_with(point_namespace) || !plain)
     return error{error_code::invalid_argument, ref, "is no ref below refs/townkeeper/"};
   if (!parse_oid(commit)) return error{error_code::invalid_argument, ref, "is not said to name a commit"};
   return {};

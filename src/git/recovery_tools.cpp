@@ -91,30 +91,27 @@ result<void> fill(object_store& objects, const located_point& point, int directo
 } // namespace
 
 result<shown_point> show_point(const clone_location& clone, const std::string& point) {
-  auto opened = open(clone);
+  auto opened = open_point(clone, point);
   if (!opened) return opened.error();
-  auto objects = object_store::open(opened->bare.get());
-  if (!objects) return objects.error();
-  auto located = locate(clone, *opened, *objects, point);
-  if (!located) return located.error();
-  auto files = read_files(*objects, located->layers, nullptr);
+  auto& [handles, objects, located] = *opened;
+  auto files = read_files(objects, located.layers, nullptr);
   if (!files) return files.error();
   auto changes = changes_in(*files);
   shown_point shown;
-  shown.found = std::move(located->found);
-  shown.identity = located->parts.meta.identity;
+  shown.found = std::move(located.found);
+  shown.identity = located.parts.meta.identity;
   shown.staged = std::move(changes.staged);
   shown.modified = std::move(changes.modified);
   shown.deleted = std::move(changes.deleted);
   shown.untracked = std::move(changes.untracked);
   std::set<std::string> conflicted;
-  for (const auto& stage : located->layers.stages) {
-    auto paths = paths_in(*objects, stage);
+  for (const auto& stage : located.layers.stages) {
+    auto paths = paths_in(objects, stage);
     if (!paths) return paths.error();
     conflicted.insert(paths->begin(), paths->end());
   }
   shown.conflicted.assign(conflicted.begin(), conflicted.end());
-  auto operation = paths_in(*objects, located->layers.operation);
+  auto operation = paths_in(objects, located.layers.operation);
   if (!operation) return operation.error();
   shown.operation = std::move(*operation);
   return shown;
@@ -122,12 +119,9 @@ result<shown_point> show_point(const clone_location& clone, const std::string& p
 
 result<point_exported> export_point(const clone_location& clone, const std::string& point,
                                     const std::filesystem::path& directory) {
-  auto opened = open(clone);
+  auto opened = open_point(clone, point);
   if (!opened) return opened.error();
-  auto objects = object_store::open(opened->bare.get());
-  if (!objects) return objects.error();
-  auto located = locate(clone, *opened, *objects, point);
-  if (!located) return located.error();
+  auto& [handles, objects, located] = *opened;
   if (::mkdir(directory.c_str(), 0777) != 0) {
     if (errno == EEXIST)
       return error{error_code::conflict, directory.native(), "exists already; name a new directory to export to"};
@@ -136,10 +130,10 @@ result<point_exported> export_point(const clone_location& clone, const std::stri
   auto into = open_directory(AT_FDCWD, directory.c_str(), directory.native());
   if (!into) return into.error();
   point_exported exported;
-  exported.found = located->found;
+  exported.found = located.found;
   exported.bundle = directory / "point.bundle";
   exported.files = directory / "files";
-  if (auto done = fill(*objects, *located, into->get(), exported); !done) {
+  if (auto done = fill(objects, located, into->get(), exported); !done) {
     static_cast<void>(remove_recursively(AT_FDCWD, directory.native())); // it was made a moment ago
     return done.error();
   }

@@ -1,15 +1,12 @@
 #include "git/remote_history.hpp"
 
-#include <string_view>
-
 #include "git/git_error.hpp"
 #include "git/object_id.hpp"
+#include "git/recovery.hpp"
 
 namespace townkeeper::git {
 
 namespace {
-
-constexpr std::string_view points = "refs/townkeeper/";
 
 result<std::set<std::string>> walk_from(git_repository* repository, const advertisement& remote,
                                         const std::vector<git_oid>& tips, bool with_points) {
@@ -23,7 +20,7 @@ result<std::set<std::string>> walk_from(git_repository* repository, const advert
     if (git_odb_exists(odb.get(), &tip) == 1) git_revwalk_push(walk.get(), &tip);
   std::set<std::string> hidden;
   for (const auto& [ref, hex] : remote.refs) {
-    if (!with_points && ref.starts_with(points)) continue;
+    if (!with_points && ref.starts_with(point_namespace)) continue;
     const auto id = parse_oid(hex);
     // A tag of a tree or a file has no history.
     if (id && hidden.insert(hex).second && git_odb_exists(odb.get(), &*id) == 1) git_revwalk_hide(walk.get(), &*id);

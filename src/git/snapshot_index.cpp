@@ -19,13 +19,6 @@ namespace {
 constexpr std::size_t max_index_bytes = std::size_t{1} << 30;
 constexpr int max_reads = 3;
 
-/// What lies directly below a directory of the index.
-struct index_child {
-  std::string_view name;
-  std::size_t begin = 0, end = 0; ///< one path's stages, or a directory's entries
-  bool is_directory = false;
-};
-
 /// The one entry that stands for a path in the index commit: its stage 2, else 3, else 1 where it is unmerged; nothing
 /// for intent-to-add, as `git write-tree` has it.
 const index_entry* speaker_of(const std::vector<index_entry>& entries, std::size_t begin, std::size_t end) {
@@ -52,24 +45,6 @@ public:
   }
 
 private:
-  std::vector<index_child> children_of(entry_range range, std::size_t prefix) const {
-    std::vector<index_child> out;
-    for (auto i = range.begin; i < range.end;) {
-      const auto rest = entries_[i].path.substr(prefix);
-      const auto slash = rest.find('/');
-      index_child child{rest.substr(0, slash), i, i + 1, slash != std::string_view::npos};
-      if (child.is_directory) {
-        child.end = end_of_directory(entries_, i, range.end, entries_[i].path.substr(0, prefix + slash + 1));
-      } else {
-        while (child.end < range.end && entries_[child.end].path == entries_[i].path)
-          ++child.end;
-      }
-      out.push_back(child);
-      i = child.end;
-    }
-    return out;
-  }
-
   result<void> compare(const std::optional<git_oid>& tree, entry_range range, const std::string& prefix,
                        const cached_tree* cache) {
     if (is_cancelled(cancel_)) return cancelled_error(prefix);
@@ -87,7 +62,7 @@ private:
       for (const auto& line : *lines)
         theirs.emplace(line.name, line.item);
     }
-    const auto ours = children_of(range, prefix.size());
+    const auto ours = children_of(entries_, range, prefix.size());
     std::set<std::string_view> directories;
     for (const auto& child : ours)
       if (child.is_directory) directories.insert(child.name);
@@ -204,6 +179,24 @@ result<void> bring_all(std::vector<tree_change>& changes, std::size_t prefix, gi
 }
 
 } // namespace
+
+std::vector<index_child> children_of(const std::vector<index_entry>& entries, entry_range range, std::size_t prefix) {
+  std::vector<index_child> out;
+  for (auto i = range.begin; i < range.end;) {
+    const auto rest = entries[i].path.substr(prefix);
+    const auto slash = rest.find('/');
+    index_child child{rest.substr(0, slash), i, i + 1, slash != std::string_view::npos};
+    if (child.is_directory) {
+      child.end = end_of_directory(entries, i, range.end, entries[i].path.substr(0, prefix + slash + 1));
+    } else {
+      while (child.end < range.end && entries[child.end].path == entries[i].path)
+        ++child.end;
+    }
+    out.push_back(child);
+    i = child.end;
+  }
+  return out;
+}
 
 std::size_t end_of_directory(const std::vector<index_entry>& entries, std::size_t begin, std::size_t end,
                              std::string_view prefix) {

@@ -58,4 +58,14 @@ struct entry_range {
 std::size_t end_of_directory(const std::vector<index_entry>& entries, std::size_t begin, std::size_t end,
                              std::string_view prefix);
 
+/// What lies directly below a directory of the index.
+struct index_child {
+  std::string_view name;
+  std::size_t begin = 0, end = 0; ///< one path's stages, or a directory's entries
+  bool is_directory = false;
+};
+
+/// In index order, of a directory whose entries are `range` and whose path, with its slash, is `prefix` bytes long.
+std::vector<index_child> children_of(const std::vector<index_entry>& entries, entry_range range, std::size_t prefix);
+
 } // namespace townkeeper::git

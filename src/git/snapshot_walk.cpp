@@ -30,14 +30,7 @@ std::int64_t nanoseconds(const struct timespec& t) noexcept {
   return std::int64_t{t.tv_sec} * 1'000'000'000 + t.tv_nsec;
 }
 
-/// What the index has directly below a directory.
-struct tracked_child {
-  std::string_view name;
-  std::size_t begin = 0, end = 0;
-  bool is_directory = false;
-};
-
-bool by_name(const tracked_child& a, const tracked_child& b) noexcept {
+bool by_name(const index_child& a, const index_child& b) noexcept {
   return a.name < b.name;
 }
 
@@ -81,7 +74,7 @@ private:
     const std::unique_ptr<DIR, close_dir> stream(::fdopendir(fd));
     if (!stream) return cannot_read(path, range, errno);
     directory.release(); // closedir closes it
-    auto tracked = children_of(range, path.size());
+    auto tracked = tracked_below(range, path.size());
     std::vector<bool> seen_children(tracked.size(), false);
     for (;;) {
       errno = 0;
@@ -103,7 +96,7 @@ private:
     return {};
   }
 
-  result<void> look_at(int fd, const level& here, const char* leaf, const std::vector<tracked_child>& tracked,
+  result<void> look_at(int fd, const level& here, const char* leaf, const std::vector<index_child>& tracked,
                        std::vector<bool>& seen_children) {
     const std::string_view name(leaf);
     struct stat st {};
@@ -112,9 +105,9 @@ private:
       return {};
     }
     const bool is_directory = S_ISDIR(st.st_mode);
-    auto at = std::lower_bound(tracked.begin(), tracked.end(), tracked_child{name, 0, 0, false}, by_name);
-    const tracked_child* as_path = nullptr;
-    const tracked_child* as_directory = nullptr;
+    auto at = std::lower_bound(tracked.begin(), tracked.end(), index_child{name, 0, 0, false}, by_name);
+    const index_child* as_path = nullptr;
+    const index_child* as_directory = nullptr;
     for (; at != tracked.end() && at->name == name; ++at) {
       const bool fits = at->is_directory == is_directory || is_submodule(*at);
       if (fits) seen_children[static_cast<std::size_t>(at - tracked.begin())] = true;
@@ -147,7 +140,7 @@ private:
   }
 
   result<void> look_at_directory(int fd, const level& here, const std::string& full, const char* leaf,
-                                 const tracked_child* tracked) {
+                                 const index_child* tracked) {
     level below{&here, full + '/', here.depth + 1, std::nullopt};
     entry_range range;
     if (tracked != nullptr) {
@@ -171,7 +164,7 @@ private:
     return *directory.ignored;
   }
 
-  bool is_submodule(const tracked_child& child) const noexcept {
+  bool is_submodule(const index_child& child) const noexcept {
     return !child.is_directory && entries_[child.begin].mode == mode_submodule;
   }
 
@@ -203,7 +196,7 @@ private:
     out_.nested.push_back(path.substr(0, path.size() - 1));
   }
 
-  void note_gone(const tracked_child& child) {
+  void note_gone(const index_child& child) {
     for (auto i = child.begin; i < child.end; ++i)
       if (i == child.begin || entries_[i].path != entries_[i - 1].path) out_.gone.push_back(&entries_[i]);
   }
@@ -222,7 +215,7 @@ private:
   }
 
   /// From the first child that was not seen to the end: a directory that fails midway fails for all of them.
-  static entry_range unseen(const std::vector<tracked_child>& tracked, const std::vector<bool>& seen_children) {
+  static entry_range unseen(const std::vector<index_child>& tracked, const std::vector<bool>& seen_children) {
     entry_range range;
     for (std::size_t i = 0; i < tracked.size(); ++i) {
       if (seen_children[i]) continue;
@@ -245,21 +238,8 @@ private:
            exact_rules_.is_ignored(path);
   }
 
-  std::vector<tracked_child> children_of(entry_range range, std::size_t prefix) const {
-    std::vector<tracked_child> out;
-    for (auto i = range.begin; i < range.end;) {
-      const auto rest = entries_[i].path.substr(prefix);
-      const auto slash = rest.find('/');
-      tracked_child child{rest.substr(0, slash), i, i + 1, slash != std::string_view::npos};
-      if (child.is_directory) {
-        child.end = end_of_directory(entries_, i, range.end, entries_[i].path.substr(0, prefix + slash + 1));
-      } else {
-        while (child.end < range.end && entries_[child.end].path == entries_[i].path)
-          ++child.end;
-      }
-      out.push_back(child);
-      i = child.end;
-    }
+  std::vector<index_child> tracked_below(entry_range range, std::size_t prefix) const {
+    auto out = children_of(entries_, range, prefix);
     std::sort(out.begin(), out.end(), by_name);
     return out;
   }

@@ -161,6 +161,18 @@ TEST_CASE("which recovery point, and on top of what: every branch of the rule") 
     a.admin.call("DELETE", "/rigs/api/agents/ada/kept/" + point);
     CHECK(a.kept().Empty());
   }
+  SECTION("the branch moved otherwise and nothing is done since: the point is kept, and not weighed again") {
+    a.sleep();
+    const auto tip = a.server.commit("api", {"work/ada", {{"other", "1\n"}}, {}, "by somebody else"});
+    for (const auto* outcome : {"diverged", "restored"}) {
+      a.wake();
+      CHECK(a.outcome() == outcome);
+      check_restored(a.worktree(), "work/ada", tip);
+      a.sleep();
+      REQUIRE(a.kept().Size() == 1);
+      CHECK_FALSE(test::id_of(a.repository(), a.ref).empty());
+    }
+  }
   SECTION("the branch is gone from the remote: as it was, without upstream") {
     SECTION("deleted") {
       a.sleep();
@@ -212,4 +224,20 @@ TEST_CASE("a warm disk of before the point: its work is kept for somebody to loo
   REQUIRE(kept.Size() == 1);
   const std::string commit = kept[0]["commit"].GetString();
   CHECK(test::run_git(a.repository(), {"cat-file", "blob", commit + ":untracked/old"}) == "edited on the old disk");
+}
+
+TEST_CASE("a warm disk that stands at the point is left alone, and nothing of it is kept") {
+  asleep a;
+  a.wake();
+  a.work();
+  a.box.terminate();
+  CHECK(a.box.wait_for_exit() == 0);
+  REQUIRE(a.recorded("ref") == a.ref);
+  const auto index = test::run_git(a.worktree(), {"rev-parse", "--git-path", "index"});
+  const auto written = std::filesystem::last_write_time(index);
+  a.wake();
+  CHECK(a.outcome() == "restored");
+  CHECK(std::filesystem::last_write_time(index) == written); // before git itself refreshes it
+  a.check_work_is_back();
+  CHECK(a.kept().Empty());
 }

@@ -194,6 +194,29 @@ TEST_CASE("an agent that leaves is saved before its worktree is removed") {
   sim.advance(1s);
   CHECK(sim.removals_of("a1") == 1);
   CHECK(saved_first);
+  // Nobody speaks of its protection any more.
+  const auto last_word = std::find_if(sim.heard->protection.rbegin(), sim.heard->protection.rend(),
+                                      [](const auto& p) { return p.agent_id == "a1"; });
+  REQUIRE(last_word != sim.heard->protection.rend());
+  CHECK(last_word->gone);
+}
+
+TEST_CASE("an agent that leaves and cannot be saved has its time, and is then removed or kept all the same") {
+  town_simulation sim;
+  sim.wake();
+  sim.git->moments["a1"] = "unsaved";
+  sim.git->on_push = [](const git::push_job&) {
+    return failing<std::vector<git::pushed_point>>(error_code::unavailable, "no remote");
+  };
+  sim.desire(town_of({rig_of("r", {agent_of("a2")}), rig_of("s", {agent_of("b1")})}, 2));
+  sim.advance(9s);
+  CHECK(sim.removals_of("a1") == 0);
+  sim.advance(2s);
+  CHECK(sim.removals_of("a1") == 1);
+  CHECK_FALSE(sim.known_agents.contains("a1"));
+  const auto words = std::count_if(sim.heard->protection.begin(), sim.heard->protection.end(),
+                                   [](const auto& p) { return p.agent_id == "a1" && p.gone; });
+  CHECK(words == 1);
 }
 
 TEST_CASE("POST /snapshot: the newest point of each, and what is unsaved by name") {

@@ -173,11 +173,29 @@ private:
 
   void operation() {
     // What every worktree has, what is compared by other means, and what git and we write down for other purposes.
-    static const std::set<std::string> others{
-        "HEAD",       "index",    "logs",    "gitdir", "commondir", "locked",         "config.worktree",
-        "FETCH_HEAD", "config",   "hooks",   "refs",   "objects",   "packed-refs",    "description",
-        "info",       "branches", "shallow", "gc.log", "worktrees", "COMMIT_EDITMSG", "townkeeper-point",
-        "townkeeper"};
+    static const std::set<std::string> others{"HEAD",
+                                              "index",
+                                              "logs",
+                                              "gitdir",
+                                              "commondir",
+                                              "locked",
+                                              "config.worktree",
+                                              "FETCH_HEAD",
+                                              "config",
+                                              "hooks",
+                                              "refs",
+                                              "objects",
+                                              "packed-refs",
+                                              "description",
+                                              "info",
+                                              "branches",
+                                              "shallow",
+                                              "gc.log",
+                                              "worktrees",
+                                              "COMMIT_EDITMSG",
+                                              "townkeeper-point",
+                                              "townkeeper-point.lock",
+                                              "townkeeper"};
     for (const auto& found : fs::directory_iterator(admin_)) {
       const auto name = found.path().filename().string();
       if (others.count(name) != 0) continue;
