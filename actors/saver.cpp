@@ -66,6 +66,9 @@ void saver_state::take(save_wanted& want) {
     want.replaces.merge(entry.want.replaces);
   }
   entry.want = std::move(want);
+  // Somebody asks for all there is: a refusal may have been lifted.
+  const auto known = acknowledged_.find(entry.want.agent_id);
+  if (entry.want.kind != "auto" && known != acknowledged_.end()) forget_refusal(known->second);
   pump();
 }
 
@@ -84,8 +87,11 @@ saver_state::keep_promise saver_state::keep(keep_disk& wanted) {
   what.want.agent_id = agent_id;
   what.want.job = std::move(wanted.job);
   what.want.kind = "auto";
-  what.want.even_if_clean = true;
+  what.want.even_if_clean = !wanted.only_work;
   what.kept = promise;
+  what.only_work = wanted.only_work;
+  what.may_be_newest = wanted.may_be_newest;
+  what.recorded = std::move(wanted.recorded);
   request_snapshot(id, what);
   return promise;
 }
@@ -102,12 +108,15 @@ void saver_state::pump() {
   }
   if (delete_again_at_ && *delete_again_at_ <= now) delete_old_refs();
   if (delete_again_at_) wake_at(*delete_again_at_);
+  try_refused(now);
   if (spec_.git_url.empty() || rounds_.size() >= config_.max_rounds) return;
   std::vector<std::string> free;
   bool urgent = false, regular = false;
   for (const auto& [agent_id, w] : wanted_) {
     // Its snapshot under way may miss the newest change: another is taken after it.
     if (taking_.contains(agent_id)) continue;
+    // One that the remote hangs on does not pile up.
+    if (!w.want.urgent && goes_alone(agent_id)) continue;
     free.push_back(agent_id);
     const auto due = w.since + config_.gather_delay;
     if (due > now) wake_at(due);
@@ -177,7 +186,7 @@ void saver_state::take(snapshot_result& done) {
   } else if (!what.kept && known != acknowledged_.end() &&
              known->second.fingerprints.contains(done.outcome->fingerprint) &&
              (known->second.point || !what.want.even_if_clean)) {
-    if (what.refused_fingerprint) known->second.fingerprints.insert(*what.refused_fingerprint);
+    if (what.refused_fingerprint) try_refused_later(known->second, what);
     count("unchanged");
     end(what, save_done{what.told_round, known->second.point, true, done.outcome->left_out, done.outcome->files});
     it->second.items.erase(found);
@@ -192,7 +201,7 @@ void saver_state::take(snapshot_result& done) {
 void saver_state::look_at(rounds::iterator it) {
   auto& [id, r] = *it;
   if (r.items.empty()) return close(it);
-  if (r.at == step::pushing) return;
+  if (r.at == step::pushing) return look_at_push(it);
   const auto now = self_->clock().now();
   if (r.at == step::gathering) {
     const bool missing = std::any_of(r.items.begin(), r.items.end(), [](const auto& i) { return !i.second.taken; });
@@ -209,6 +218,9 @@ void saver_state::look_at(rounds::iterator it) {
   // Two pushes to one ref would race: the earlier has a moment to end, but one that hangs is not waited for.
   const bool crossed = std::any_of(r.items.begin(), r.items.end(), [&](const auto& i) { return is_pushing(i.first); });
   if (crossed && now < r.ready_at + config_.late_after) return wake_at(r.ready_at + config_.late_after);
+  if (!r.alone && (r.items.size() > 1 || unanswered_.contains(r.items.begin()->first))) split_doubtful(it);
+  if (r.items.empty()) return close(it);
+  if (r.alone && !may_push_alone()) return;
   ready(it);
 }
 
@@ -229,6 +241,61 @@ void saver_state::split_late(rounds::iterator it) {
     taking_[i->first] = id;
     own.items.insert(items.extract(i++));
   }
+}
+
+/// Those that the remote may hang on go alone, so that the others have their answer.
+void saver_state::split_doubtful(rounds::iterator it) {
+  auto& items = it->second.items;
+  for (auto i = items.begin(); i != items.end();) {
+    if (!unanswered_.contains(i->first) && !is_pushing(i->first)) {
+      ++i;
+      continue;
+    }
+    push_alone(std::move(i->second));
+    i = items.erase(i);
+    it->second.pushed = true;
+    wake_at(self_->clock().now());
+  }
+}
+
+/// A remote may show signs of life for minutes while a hook hangs on one ref (receive.keepAlive), and one upload may be
+/// large: the others of the push do not wait for that.
+void saver_state::look_at_push(rounds::iterator it) {
+  auto& r = it->second;
+  if (r.items.size() < 2) return;
+  const auto now = self_->clock().now();
+  if (now < r.pushed_at + config_.answer_patience) return wake_at(r.pushed_at + config_.answer_patience);
+  log::warn("a push takes long; each of its agents goes alone", {{"rig", config_.rig_id}});
+  *r.cancel = true;
+  for (auto& [agent_id, what] : std::exchange(r.items, {})) {
+    unanswered_.insert(agent_id);
+    push_alone(std::move(what));
+  }
+  wake_at(now);
+  close(it);
+}
+
+/// When it is looked at next.
+void saver_state::push_alone(item&& what) {
+  auto& own = rounds_[++last_round_];
+  own.late = own.alone = true;
+  own.begun = self_->clock().now();
+  own.ready_at = own.begun - config_.late_after; // an earlier one that hangs was waited for
+  own.at = step::ready;
+  own.cancel = std::make_shared<std::atomic<bool>>(false);
+  const auto agent_id = what.want.agent_id;
+  own.items.emplace(agent_id, std::move(what));
+}
+
+bool saver_state::goes_alone(const std::string& agent_id) const {
+  return std::any_of(rounds_.begin(), rounds_.end(),
+                     [&](const auto& r) { return r.second.alone && r.second.items.contains(agent_id); });
+}
+
+bool saver_state::may_push_alone() const {
+  const auto under_way = std::count_if(rounds_.begin(), rounds_.end(),
+                                       [](const auto& r) { return r.second.alone && r.second.at == step::pushing; });
+  return static_cast<std::size_t>(under_way) < config_.max_alone;
 }
 
 bool saver_state::is_pushing(const std::string& agent_id) const {

@@ -33,14 +33,17 @@ struct saver_config {
   git::transfer_limits transfer;
   git::url_policy urls;
   std::string ca_file;
-  std::function<std::string()> wall_clock;              ///< RFC 3339: `savedAt`, never for order
-  std::shared_ptr<metrics::daemon_metrics> metrics;     ///< may be empty
-  std::chrono::milliseconds push_interval{10'000};      ///< between the starts of two pushes that are not urgent
-  std::chrono::milliseconds gather_delay{20};           ///< so that what is wanted together goes together
-  std::chrono::milliseconds late_after{1'000};          ///< a snapshot that is not done so long after the others
-  std::chrono::milliseconds credentials_limit{5'000};   ///< then the last known ones are used
-  std::chrono::milliseconds delete_again_after{60'000}; ///< old refs that could not be deleted
-  std::size_t max_rounds = 8;                           ///< under way at once, when earlier ones hang
+  std::function<std::string()> wall_clock;                ///< RFC 3339: `savedAt`, never for order
+  std::shared_ptr<metrics::daemon_metrics> metrics;       ///< may be empty
+  std::chrono::milliseconds push_interval{10'000};        ///< between the starts of two pushes that are not urgent
+  std::chrono::milliseconds gather_delay{20};             ///< so that what is wanted together goes together
+  std::chrono::milliseconds late_after{1'000};            ///< a snapshot that is not done so long after the others
+  std::chrono::milliseconds credentials_limit{5'000};     ///< then the last known ones are used
+  std::chrono::milliseconds delete_again_after{60'000};   ///< old refs that could not be deleted
+  std::chrono::milliseconds answer_patience{30'000};      ///< a push of several agents that takes longer is broken up
+  std::chrono::milliseconds refused_again_after{600'000}; ///< untracked files that the remote refused are sent again
+  std::size_t max_rounds = 8;                             ///< under way at once, when earlier ones hang
+  std::size_t max_alone = 4; ///< pushes at once of agents that go alone because the remote may hang on one of them
   git_executor_actor executor;
   town_link_actor town;
   caf::actor_addr supervisor; ///< asked for the rig's credentials
@@ -51,7 +54,8 @@ struct saver_config {
 /// by keepers, keep_disk, delete_refs. A round is begun when it is wanted and `push_interval` since the last has passed
 /// (at once when urgent, also beside one that hangs): every agent that wants is snapshotted, what has changed goes in
 /// one push, each keeper hears what became of its own. A snapshot that is late goes in a round of its own, which holds
-/// nobody up; nobody is in two snapshots at a time. Saved means acknowledged by the remote; the town is told
+/// nobody up; so does each agent of a push that the remote did not answer in time, until it is answered. Nobody is in
+/// two snapshots at a time. Saved means acknowledged by the remote; the town is told
 /// afterwards, and the refs a point replaces are deleted when the town has recorded it. Fails: never by a round; the
 /// keepers retry.
 class saver_state {
@@ -79,16 +83,20 @@ private:
     std::uint64_t told_round = 0;                   ///< as its keeper knows it
     std::optional<git::snapshot> taken;             ///< nothing: it is being taken
     std::optional<std::string> refused_fingerprint; ///< of the moment whose content was refused: without untracked now
-    std::optional<keep_promise> kept;               ///< who waits for a kept point
+    std::optional<keep_promise> kept;               ///< who waits for what an unrestored worktree holds
+    bool only_work = false, may_be_newest = false;  ///< as in keep_disk, and so is what follows
+    std::optional<town::recovery_point> recorded;
   };
   enum class step { gathering, ready, pushing };
   struct round {
     std::map<std::string, item> items; ///< by agent
     step at = step::gathering;
-    bool late = false; ///< holds nobody up
+    bool late = false;  ///< holds nobody up
+    bool alone = false; ///< its agent may be the one that the remote hangs on
     time_point begun{};
     std::optional<time_point> last_arrival;
     time_point ready_at{};
+    time_point pushed_at{};
     time_point interval_before{}; ///< what `last_start_` was
     bool started_interval = false;
     bool pushed = false;
@@ -101,6 +109,11 @@ private:
   struct acknowledged {
     std::set<std::string> fingerprints; ///< of what was saved, and of what it stands for
     std::optional<town::recovery_point> point;
+    // Where it lacks untracked files that the remote refused:
+    std::optional<std::string> refused; ///< the whole moment's fingerprint, among the others
+    std::optional<time_point> again_at; ///< it is tried again with them
+    save_wanted again;                  ///< as this, without its keeper
+    caf::actor_addr keeper;
   };
 
   void take(protect_rig& rig);
@@ -113,20 +126,29 @@ private:
   void take(snapshot_result& done);
   void look_at(rounds::iterator it);
   void split_late(rounds::iterator it);
+  void split_doubtful(rounds::iterator it);
+  void look_at_push(rounds::iterator it);
+  void push_alone(item&& what);
+  bool goes_alone(const std::string& agent_id) const;
+  bool may_push_alone() const;
   void ready(rounds::iterator it);
   void submit(std::uint64_t id, const result<std::optional<git::credentials>>& login);
   void take(push_result& done);
-  void settle(item&& what, const git::pushed_point* pushed);
+  void settle(item&& what, const git::pushed_point* pushed, bool together);
+  void try_refused_later(acknowledged& known, const item& what);
+  void try_refused(time_point now);
+  static void forget_refusal(acknowledged& known);
   void acknowledge(item& what, const std::optional<town::recovery_point>& point);
   void report(const item& what, const town::recovery_point& point);
-  void report_kept(item& what, const std::optional<town::recovery_point>& point);
+  void answer_kept(item& what, const std::optional<town::recovery_point>& point);
+  void report_kept(item& what, const town::recovery_point& point);
   void end(item& what, save_done done);
   void end_with(item& what, const error& why);
   void close(rounds::iterator it);
   void tidy(const std::string& agent_id, const std::filesystem::path& repository, const std::string& commit);
   void delete_old_refs();
   void take(delete_result& done);
-  void with_credentials(bool refresh, std::function<void(const result<std::optional<git::credentials>>&)> next);
+  void with_credentials(bool refresh, const std::function<void(const result<std::optional<git::credentials>>&)>& next);
   bool is_pushing(const std::string& agent_id) const;
   void wake_at(time_point when);
   void count(std::string_view result) const;
@@ -139,6 +161,7 @@ private:
   rounds rounds_;
   std::map<std::string, std::uint64_t> taking_; ///< the round whose snapshot of this agent is being taken
   std::map<std::string, acknowledged> acknowledged_;
+  std::set<std::string> unanswered_;                 ///< agents whose last push the remote did not answer in time
   std::map<std::string, std::string> to_delete_;     ///< ref → commit
   std::map<std::string, std::string> deleting_refs_; ///< those of the job under way
   bool deleting_ = false;

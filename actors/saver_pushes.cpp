@@ -24,6 +24,8 @@ void saver_state::ready(rounds::iterator it) {
   const auto id = it->first;
   it->second.at = step::pushing;
   it->second.pushed = true;
+  it->second.pushed_at = self_->clock().now();
+  if (it->second.items.size() > 1) wake_at(it->second.pushed_at + config_.answer_patience);
   with_credentials(false, [this, id](const auto& login) { submit(id, login); });
 }
 
@@ -52,12 +54,15 @@ void saver_state::submit(std::uint64_t id, const result<std::optional<git::crede
   for (const auto& [agent_id, what] : r.items) {
     job.repository = what.taken->repository;
     job.items.push_back({*what.taken, git::point_ref(config_.town_id, agent_id, config_.epoch), what.want.kind,
-                         what.want.even_if_clean});
+                         what.want.even_if_clean, "", what.recorded});
     if (!what.kept) continue;
     // The point is to have the number that its ref is named after.
     const auto seq = ++*config_.seq;
     job.seq = std::make_shared<std::atomic<std::int64_t>>(seq - 1);
-    job.items.back().ref = git::kept_point_ref(config_.town_id, agent_id, config_.epoch, seq);
+    auto& pushed = job.items.back();
+    (what.may_be_newest ? pushed.kept_ref : pushed.ref) =
+        git::kept_point_ref(config_.town_id, agent_id, config_.epoch, seq);
+    if (what.only_work && !what.may_be_newest) pushed.even_if_clean = what.taken->holds_work;
   }
   self_->send(config_.executor, push_request{std::move(job), id, saver_actor{self_}});
 }
@@ -78,6 +83,7 @@ void saver_state::take(push_result& done) {
     for (auto& [agent_id, what] : items)
       end_with(what, done.outcome.error());
   } else {
+    const bool together = items.size() > 1;
     std::int64_t sent = 0;
     for (const auto& p : *done.outcome)
       sent = std::max(sent, p.sent_bytes);
@@ -85,21 +91,29 @@ void saver_state::take(push_result& done) {
     for (auto& [agent_id, what] : items) {
       const auto p = std::find_if(done.outcome->begin(), done.outcome->end(),
                                   [&, id = agent_id](const auto& pushed) { return pushed.agent_id == id; });
-      settle(std::move(what), p == done.outcome->end() ? nullptr : &*p);
+      settle(std::move(what), p == done.outcome->end() ? nullptr : &*p, together);
     }
   }
   pump();
 }
 
 /// What the remote said of one agent's point.
-void saver_state::settle(item&& what, const git::pushed_point* pushed) {
+void saver_state::settle(item&& what, const git::pushed_point* pushed, bool together) {
   const auto& agent_id = what.want.agent_id;
   if (pushed == nullptr) return end_with(what, {error_code::internal, agent_id, "the push says nothing of this agent"});
+  unanswered_.erase(agent_id);
   if (pushed->point) {
-    if (what.kept) return report_kept(what, *pushed->point);
+    if (what.kept) return answer_kept(what, *pushed->point);
     return acknowledge(what, *pushed->point);
   }
   const auto& why = pushed->point.error();
+  if (pushed->refused == git::refusal::no_answer) {
+    unanswered_.insert(agent_id);
+    if (!together) return end_with(what, why);
+    log::warn("the remote did not answer a push in time; each of its agents goes alone",
+              {{"rig", config_.rig_id}, {"agent", agent_id}, {"error", to_string(why)}});
+    return push_alone(std::move(what));
+  }
   const bool once_more = pushed->refused == git::refusal::content && !what.refused_fingerprint &&
                          what.taken->files.untracked > 0 && !taking_.contains(agent_id);
   if (!once_more) return end_with(what, why);
@@ -118,8 +132,9 @@ void saver_state::settle(item&& what, const git::pushed_point* pushed) {
 void saver_state::acknowledge(item& what, const std::optional<town::recovery_point>& point) {
   const auto agent_id = what.want.agent_id;
   auto& known = acknowledged_[agent_id];
+  known = {};
   known.fingerprints = {what.taken->fingerprint};
-  if (what.refused_fingerprint) known.fingerprints.insert(*what.refused_fingerprint);
+  if (what.refused_fingerprint) try_refused_later(known, what);
   known.point = point;
   count(point ? "saved" : "clean");
   if (point) {
@@ -128,6 +143,40 @@ void saver_state::acknowledge(item& what, const std::optional<town::recovery_poi
     tidy(agent_id, what.taken->repository, point->commit);
   }
   end(what, save_done{what.told_round, point, false, what.taken->left_out, what.taken->files});
+}
+
+/// The moment counts as saved until then, or until something changes.
+void saver_state::try_refused_later(acknowledged& known, const item& what) {
+  known.fingerprints.insert(*what.refused_fingerprint);
+  known.refused = what.refused_fingerprint;
+  known.again = what.want;
+  known.again.keeper = nullptr;
+  known.keeper = caf::actor_cast<caf::actor_addr>(what.want.keeper);
+  wake_at(known.again_at.emplace(self_->clock().now() + config_.refused_again_after));
+}
+
+void saver_state::forget_refusal(acknowledged& known) {
+  if (known.refused) known.fingerprints.erase(*known.refused);
+  known.refused.reset();
+  known.again_at.reset();
+}
+
+/// What the remote refused once is wanted again when its time has come: a rule that is lifted heals by itself.
+void saver_state::try_refused(time_point now) {
+  for (auto& [agent_id, known] : acknowledged_) {
+    if (!known.again_at) continue;
+    if (*known.again_at > now) {
+      wake_at(*known.again_at);
+      continue;
+    }
+    forget_refusal(known);
+    auto again = known.again;
+    again.keeper = caf::actor_cast<keeper_actor>(known.keeper);
+    again.urgent = false;
+    again.kind = "auto";
+    if (again.keeper && !wanted_.contains(agent_id))
+      wanted_.emplace(agent_id, wanted_save{std::move(again), now - config_.gather_delay});
+  }
 }
 
 /// Only when nothing else of this agent is under way: its objects are in no point yet.
@@ -146,7 +195,9 @@ void saver_state::end(item& what, save_done done) {
 void saver_state::end_with(item& what, const error& why) {
   count(to_string(why.code));
   if (what.kept) {
-    what.kept->deliver(keep_disk_answer{why});
+    // What the remote had when it could last be asked is not lost by its being away.
+    const bool holds_nothing = what.only_work && what.taken && !what.taken->holds_work;
+    what.kept->deliver(holds_nothing ? keep_disk_answer{std::optional<town::recovery_point>{}} : keep_disk_answer{why});
     return;
   }
   save_done done{what.told_round, why, false, {}, std::nullopt};
@@ -183,14 +234,23 @@ void saver_state::report(const item& what, const town::recovery_point& point) {
           });
 }
 
-void saver_state::report_kept(item& what, const std::optional<town::recovery_point>& point) {
+void saver_state::answer_kept(item& what, const std::optional<town::recovery_point>& point) {
+  if (!point && !what.only_work)
+    return end_with(what, {error_code::internal, what.want.agent_id, "the push made no point of it"});
+  count(point ? "saved" : "clean");
+  if (point && git::is_kept_point(point->ref)) return report_kept(what, *point);
+  if (point) report(what, *point);
+  what.kept->deliver(keep_disk_answer{point});
+}
+
+/// Nobody looks for a kept point that the town does not list.
+void saver_state::report_kept(item& what, const town::recovery_point& point) {
   const auto agent_id = what.want.agent_id;
-  if (!point) return end_with(what, {error_code::internal, agent_id, "the push made no point of it"});
-  count("saved");
-  self_->request(config_.town, caf::infinite, report_point{config_.rig_id, agent_id, *point, true})
+  self_->request(config_.town, caf::infinite, report_point{config_.rig_id, agent_id, point, true})
       .then(
-          [promise = *what.kept, point = *point](const point_reported& answer) mutable {
-            promise.deliver(answer.recorded ? keep_disk_answer{point} : keep_disk_answer{answer.recorded.error()});
+          [promise = *what.kept, point](const point_reported& answer) mutable {
+            promise.deliver(answer.recorded ? keep_disk_answer{std::optional{point}}
+                                            : keep_disk_answer{answer.recorded.error()});
           },
           [this, promise = *what.kept, agent_id](const caf::error& e) mutable {
             promise.deliver(keep_disk_answer{
@@ -243,7 +303,7 @@ void saver_state::take(delete_result& done) {
 
 /// A town that is down does not stop a save: then the last known ones are tried.
 void saver_state::with_credentials(bool refresh,
-                                   std::function<void(const result<std::optional<git::credentials>>&)> next) {
+                                   const std::function<void(const result<std::optional<git::credentials>>&)>& next) {
   const auto otherwise = [this, refresh, next](const error& why) {
     if (!refresh && login_) return next(*login_);
     next(why);

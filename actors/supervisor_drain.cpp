@@ -33,41 +33,51 @@ void supervisor_state::ask_keepers(const std::vector<std::string>& agent_ids, co
   };
   for (const auto& agent_id : agent_ids) {
     const auto& child = agents_.at(agent_id);
-    if (!child.keeper) {
+    const auto ask = [&](const auto& who, const char* what) {
+      ++*awaited;
+      self_->request(who, config_.save_deadline + answer_margin, save_now{kind, config_.save_deadline})
+          .then(
+              [each, one_answered](save_answer& answer) {
+                each(std::move(answer));
+                one_answered();
+              },
+              [this, agent_id, what, each, one_answered](const caf::error& e) {
+                each({agent_id, error{error_code::timed_out, agent_id,
+                                      std::string{what} + " did not answer: " + self_->system().render(e)}});
+                one_answered();
+              });
+    };
+    if (child.keeper) {
+      ask(child.keeper, "its keeper");
+    } else if (draining_ && !child.protection && child.worktree) {
+      ask(child.worktree, "its worktree's actor");
+    } else {
       each({agent_id, child.protection ? error{error_code::internal, agent_id, "its keeper crashed"}
                                        : error{error_code::unavailable, agent_id,
                                                "its worktree is not restored: there is nothing to save yet"}});
-      continue;
     }
-    ++*awaited;
-    self_->request(child.keeper, config_.save_deadline + answer_margin, save_now{kind, config_.save_deadline})
-        .then(
-            [each, one_answered](save_answer& answer) {
-              each(std::move(answer));
-              one_answered();
-            },
-            [this, agent_id, each, one_answered](const caf::error& e) {
-              each({agent_id,
-                    error{error_code::timed_out, agent_id, "its keeper did not answer: " + self_->system().render(e)}});
-              one_answered();
-            });
   }
   one_answered();
 }
 
+/// Also what a warm disk holds that could not be restored.
 void supervisor_state::save_all(std::function<void()> next) {
-  std::vector<std::string> protected_ones;
+  std::vector<std::string> asked;
   for (const auto& [agent_id, child] : agents_)
-    if (child.protection) protected_ones.push_back(agent_id);
+    if (child.protection || (draining_ && config_.protect && !child.retiring && child.worktree))
+      asked.push_back(agent_id);
   ask_keepers(
-      protected_ones, "drain", [this](save_answer answer) { take_saved(std::move(answer)); }, std::move(next));
+      asked, "drain", [this](save_answer answer) { take_saved(std::move(answer)); }, std::move(next));
 }
 
 void supervisor_state::take_saved(save_answer answer) {
+  auto* child = find(answer.agent_id);
+  // An unrestored worktree that holds nothing is not worth a word; a keeper that comes meanwhile answers later.
+  if (child != nullptr && !child->protection && answer.point && !*answer.point) return child->last_save.reset();
   if (!answer.point)
     log::failure("work of an agent is not saved",
                  {{"agent", answer.agent_id}, {"error", to_string(answer.point.error())}});
-  if (auto* child = find(answer.agent_id)) child->last_save = std::move(answer);
+  if (child != nullptr) child->last_save = std::move(answer);
 }
 
 supervisor_state::snapshot_promise supervisor_state::save_for(const snapshot_query& query) {

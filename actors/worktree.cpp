@@ -45,9 +45,13 @@ worktree_actor::behavior_type worktree_state::make_behavior(worktree_config conf
       [this](restore_worktree& wanted) { restore(wanted); },
       [this](repository_ready& ready) { begin(ready); },
       [this](const repository_failed& failed) { take_rig_failure(failed); },
-      [this](worktree_result& done) { finish(done); },
+      [this](worktree_result& done) {
+        finish(done);
+        save_unrestored();
+      },
       [this](const retire_worktree&) { retire(); },
       [this](const removal_result& done) { finish_removal(done); },
+      [this](const save_now& wanted) { return save(wanted); },
       [this](const retry_due& due) { retry(due.generation); },
   };
 }
@@ -82,7 +86,7 @@ void worktree_state::restore(restore_worktree& wanted) {
 /// The repository is ready, and was asked for the branches this worktree needs (it may have been fetched before they
 /// were wanted).
 bool worktree_state::can_begin() const {
-  if (!spec_ || !repository_ || !repository_is_current_ || retiring_ || job_under_way_) return false;
+  if (!spec_ || !repository_ || !repository_is_current_ || retiring_ || ending_ || job_under_way_) return false;
   const auto& asked = repository_->asked_for;
   return repository_->git_url == git_url_ && asked.contains(spec_->branch) &&
          (!spec_->base_ref || asked.contains(*spec_->base_ref));
@@ -165,15 +169,7 @@ void worktree_state::finish(worktree_result& done) {
 void worktree_state::keep_older_work() {
   job_under_way_ = true;
   tell(town::agent_phase::recovery);
-  git::snapshot_job job;
-  job.rig_id = config_.rig_id;
-  job.agent_id = config_.agent_id;
-  job.repository = repository_->restored.repository;
-  job.worktree = config_.directory;
-  job.branch = spec_->branch;
-  job.identity = spec_->identity;
-  job.limits = config_.recovery.limits;
-  const auto answered = [this](const result<town::recovery_point>& point) {
+  const auto answered = [this](const result<std::optional<town::recovery_point>>& point) {
     job_under_way_ = false;
     if (retiring_) return;
     if (std::exchange(job_is_stale_, false)) {
@@ -182,19 +178,36 @@ void worktree_state::keep_older_work() {
     }
     if (!point) return fail(point.error());
     log::warn("an older disk held work: kept as a recovery point",
-              {{"rig", config_.rig_id}, {"agent", config_.agent_id}, {"ref", point->ref}});
+              {{"rig", config_.rig_id}, {"agent", config_.agent_id}, {"ref", (*point)->ref}});
     disk_is_kept_ = true;
-    spec_->kept.push_back(*point);
+    saved_unrestored_ = *point;
+    spec_->kept.push_back(**point);
     if (can_begin()) submit();
   };
   const auto supervisor = caf::actor_cast<supervisor_actor>(config_.supervisor);
   if (!supervisor) return; // everything ends
-  self_->request(supervisor, config_.recovery.keep_limit, keep_disk{std::move(job)})
-      .then([answered](const keep_disk_answer& answer) { answered(answer.point); },
-            [this, answered](const caf::error& e) {
-              answered(error{error_code::timed_out, config_.agent_id,
-                             "what the older disk holds could not be kept: " + self_->system().render(e)});
-            });
+  self_->request(supervisor, config_.keep_limit, keep_disk{make_snapshot_job(repository_->restored.repository)})
+      .then(
+          [this, answered](const keep_disk_answer& answer) {
+            answered(answer.point);
+            save_unrestored();
+          },
+          [this, answered](const caf::error& e) {
+            answered(error{error_code::timed_out, config_.agent_id,
+                           "what the older disk holds could not be kept: " + self_->system().render(e)});
+            save_unrestored();
+          });
+}
+
+git::snapshot_job worktree_state::make_snapshot_job(const std::filesystem::path& repository) const {
+  git::snapshot_job job;
+  job.rig_id = config_.rig_id;
+  job.agent_id = config_.agent_id;
+  job.repository = repository;
+  job.worktree = config_.directory;
+  job.branch = spec_->branch;
+  job.identity = spec_->identity;
+  return job;
 }
 
 void worktree_state::succeed(const git::worktree_restored& restored) {
@@ -244,6 +257,52 @@ void worktree_state::retry(std::uint64_t generation) {
   // Settled as failed: perhaps the remote has what was missing, or the repository is what is broken.
   if (const auto rig = caf::actor_cast<rig_actor>(rig_)) self_->send(rig, look_again{config_.agent_id});
   self_->delayed_send(self_, config_.retry.after_failure, retry_due{++retry_generation_});
+}
+
+// -- the container ends -----------------------------------------------------------------------------------------------
+
+/// A job that runs is waited for: what it restores has a keeper, and what it leaves is looked at after.
+worktree_state::save_promise worktree_state::save(const save_now& wanted) {
+  auto promise = self_->make_response_promise<save_answer>();
+  ending_ = true;
+  answer_owed(error{error_code::cancelled, config_.agent_id, "it was asked for again"});
+  owed_ = owed_save{promise, wanted};
+  save_unrestored();
+  return promise;
+}
+
+/// A disk that could not be compared with the remote may hold what is nowhere else. Where it was not even tried to
+/// restore it, it is as its last container left it, and may be the newest there is.
+void worktree_state::save_unrestored() {
+  if (!owed_ || owed_->under_way) return;
+  const auto repository = spec_ ? git::repository_of_warm_worktree(config_.directory, git_url_) : std::nullopt;
+  if (!repository || is_restored() || retiring_ || saved_unrestored_) return answer_owed(saved_unrestored_);
+  if (job_under_way_) return;
+  const auto supervisor = caf::actor_cast<supervisor_actor>(config_.supervisor);
+  if (!supervisor) return answer_owed(error{error_code::unavailable, config_.agent_id, "everything ends"});
+  owed_->under_way = true;
+  const auto answered = [this](const result<std::optional<town::recovery_point>>& point) {
+    if (point) saved_unrestored_ = *point;
+    if (point) return answer_owed(point);
+    answer_owed(error{point.error().code, config_.agent_id,
+                      "its worktree was not restored at this wake, and what it holds is not on the remote: " +
+                          point.error().message});
+  };
+  keep_disk order{make_snapshot_job(*repository)};
+  order.only_work = true;
+  order.may_be_newest = attempts_ == 0;
+  order.recorded = spec_->recovery;
+  self_->request(supervisor, owed_->wanted.deadline, std::move(order))
+      .then([answered](const keep_disk_answer& answer) { answered(answer.point); },
+            [this, answered](const caf::error&) {
+              answered(error{error_code::timed_out, config_.agent_id, "the save did not end by its deadline"});
+            });
+}
+
+void worktree_state::answer_owed(const result<std::optional<town::recovery_point>>& point) {
+  if (!owed_) return;
+  owed_->promise.deliver(save_answer{config_.agent_id, point});
+  owed_.reset();
 }
 
 // -- outcomes ---------------------------------------------------------------------------------------------------------

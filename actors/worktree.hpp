@@ -1,6 +1,7 @@
 #pragma once
 
 #include <caf/actor_clock.hpp>
+#include <caf/typed_response_promise.hpp>
 
 #include <cstdint>
 #include <filesystem>
@@ -17,19 +18,13 @@
 
 namespace townkeeper {
 
-/// How a snapshot of what an older disk holds is taken.
-struct recovery_policy {
-  git::recovery_limits limits;
-  std::chrono::milliseconds keep_limit{120'000}; ///< for it to reach the remote
-};
-
 struct worktree_config {
   std::string rig_id, agent_id;
   std::filesystem::path directory; ///< `<workspace>/rigs/<rigId>/worktrees/<agentId>`
   retry_policy retry;
   git_executor_actor executor;
   health_actor health;
-  recovery_policy recovery;
+  std::chrono::milliseconds keep_limit{120'000}; ///< for what an older disk holds to reach the remote
   caf::actor_addr supervisor;
   std::uint64_t seed = 0; ///< of the jitter
   /// After a crash of the actor: what its predecessor had come to. A restored worktree may have an agent at work in it,
@@ -41,7 +36,8 @@ struct worktree_config {
 /// hears that the repository is ready, and is restored once. Told: restore_worktree, repository_ready/failed, retire.
 /// Tells: health every step, the supervisor each outcome. Fails: with its rig (the rig's reason), at once for a missing
 /// branch, else after five attempts; then it asks its rig every minute to look again. A crash loses nothing: the next
-/// one checks the disk.
+/// one checks the disk. After save_now, in a drain, it begins nothing any more, and what the disk holds unrestored is
+/// saved.
 class worktree_state {
 public:
   static inline const char* name = "worktree";
@@ -55,6 +51,15 @@ public:
   worktree_actor::behavior_type make_behavior(worktree_config config);
 
 private:
+  using save_promise = caf::typed_response_promise<save_answer>;
+
+  /// Somebody waits, in a drain, for what this worktree holds to be saved.
+  struct owed_save {
+    save_promise promise;
+    save_now wanted;
+    bool under_way = false;
+  };
+
   void restore(restore_worktree& wanted);
   void begin(repository_ready& ready);
   void take_rig_failure(const repository_failed& failed);
@@ -65,6 +70,10 @@ private:
   void finish(worktree_result& done);
   void succeed(const git::worktree_restored& restored);
   void keep_older_work();
+  git::snapshot_job make_snapshot_job(const std::filesystem::path& repository) const;
+  save_promise save(const save_now& wanted);
+  void save_unrestored();
+  void answer_owed(const result<std::optional<town::recovery_point>>& point);
   const result<git::found_recovery>* found_point() const;
   void fail(const error& why);
   void settle(town::agent_report report, std::optional<town::recovery_point> applied = std::nullopt);
@@ -88,6 +97,9 @@ private:
   bool job_is_stale_ = false; ///< the spec moved on since it was submitted
   bool disk_is_kept_ = false; ///< what an older disk held is on the remote as a kept point
   bool retiring_ = false;
+  bool ending_ = false; ///< the container ends: nothing new is begun
+  std::optional<owed_save> owed_;
+  std::optional<town::recovery_point> saved_unrestored_;
   std::uint32_t attempts_ = 0;
   caf::actor_clock::time_point begun_{};
   std::uint64_t retry_generation_ = 0;

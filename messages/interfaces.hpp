@@ -111,6 +111,8 @@ using worktree_actor = caf::typed_actor<
     caf::reacts_to<retire_worktree>,
     // Reports what became of the removal, and ends.
     caf::reacts_to<removal_result>,
+    // In a drain: begins nothing new, and has what an unrestored worktree holds saved.
+    caf::replies_to<save_now>::with<save_answer>,
     // Tries again.
     caf::reacts_to<retry_due>>;
 
@@ -154,7 +156,7 @@ using saver_actor = caf::typed_actor<
     caf::reacts_to<protect_rig>,
     // Has the agent saved with the next push.
     caf::reacts_to<save_wanted>,
-    // Saves a worktree as a kept point.
+    // Saves a worktree that is not restored.
     caf::replies_to<keep_disk>::with<keep_disk_answer>,
     // Deletes refs of points that were built upon.
     caf::reacts_to<delete_refs>,
@@ -228,7 +230,7 @@ using supervisor_actor = caf::typed_actor<
     caf::reacts_to<desired_state_changed>,
     // Learns which agents can be started.
     caf::reacts_to<worktree_settled>, caf::reacts_to<worktree_retired>, caf::reacts_to<agent_idle>,
-    // Has a rig's saver keep what an older disk holds.
+    // Has a rig's saver save what an unrestored worktree holds.
     caf::replies_to<keep_disk>::with<keep_disk_answer>,
     // Knows that the process of an agent actor that crashed does not live any more.
     caf::reacts_to<process_gone>,

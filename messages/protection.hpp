@@ -78,13 +78,17 @@ struct save_done {
   std::optional<town::recovery_point::file_counts> files; ///< of the snapshot, where one could be taken
 };
 
-/// To a saver: save what this worktree holds as a kept point, never to be applied by itself; the town is told before
-/// the answer comes. Asked by a worktree actor that finds older work on a warm disk.
+/// To a saver: save what this worktree, which is not restored, holds. As a kept point, never to be applied by itself
+/// (the town is told before the answer comes): asked by a worktree actor that finds older work on a warm disk. Or, in a
+/// drain, as the agent's own point where that replaces nothing newer.
 struct keep_disk {
   git::snapshot_job job;
+  bool only_work = false;                         ///< no point is made where it holds nothing that is nowhere else
+  bool may_be_newest = false;                     ///< the agent's own point, where the disk is not older than any
+  std::optional<town::recovery_point> recorded{}; ///< the agent's point as the town knows it
 };
 struct keep_disk_answer {
-  result<town::recovery_point> point;
+  result<std::optional<town::recovery_point>> point; ///< nothing (with `only_work` alone): it holds no work
 };
 
 /// To a saver: these old refs may go, as far as they still name these commits. Not waited for.

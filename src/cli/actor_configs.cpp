@@ -114,7 +114,6 @@ supervisor_config supervisor_settings(const daemon_facts& facts) {
   out.rig.retry = retries(settings.restore);
   if (!settings.git.token.empty()) out.rig.fallback = git::credentials{settings.git.username, settings.git.token};
   out.worktree.retry = out.rig.retry;
-  out.worktree.recovery.limits = recovery_limits(settings.protect);
   out.saver = saver_settings(settings, out.rig);
   out.keeper = keeper_settings(settings.protect);
 

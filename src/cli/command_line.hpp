@@ -95,9 +95,10 @@ struct drop_kept {
   configuration_flags configuration;
   std::string rig_id, agent_id, commit;
 };
-/// The town no longer asks for the agent's recovery point: the loss is accepted.
+/// The town no longer asks for the agent's recovery point, and it goes from the clone's remote: the loss is accepted.
 struct drop_recovery {
   configuration_flags configuration;
+  git::clone_location clone;
   std::string rig_id, agent_id;
 };
 /// The points of agents that have said done.

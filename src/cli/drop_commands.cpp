@@ -57,6 +57,13 @@ void print(const finished_points& found, bool only_list) {
   std::cout << std::flush;
 }
 
+int drop_from_remote(const git::clone_location& clone, const std::map<std::string, std::string>& refs) {
+  const auto gone = git::drop_refs(clone, refs);
+  if (!gone) return fail(gone.error());
+  std::cout << "dropped " << gone->size() << " of " << refs.size() << " ref(s)\n" << std::flush;
+  return gone->size() == refs.size() ? done : unavailable;
+}
+
 } // namespace
 
 int drop(const drop_kept& what) {
@@ -64,9 +71,34 @@ int drop(const drop_kept& what) {
                    "dropped: the town lists this point no more\n");
 }
 
+/// Points that are still on the remote would be found again at the next wake, so they go as well; but for that of the
+/// container that lives: it holds what the agent does now.
 int drop(const drop_recovery& what) {
-  return call_once(what.configuration, town::calls::accept_loss(what.rig_id, what.agent_id),
-                   "the town asks for this agent's recovery point no more\n");
+  const auto town = operator_town::from(what.configuration, read_environment());
+  if (!town) return fail_to_load(town.error());
+  const auto state = town->call(town::calls::state());
+  if (!state) return fail(state.error());
+  const auto live = town::decode_live_epoch(*state);
+  if (!live) return fail(live.error());
+  if (const auto lost = town->call(town::calls::accept_loss(what.rig_id, what.agent_id)); !lost)
+    return fail(lost.error());
+  std::cout << "the town asks for this agent's recovery point no more\n" << std::flush;
+  if (const auto up = git::initialise_library({}); !up) return fail(up.error());
+  const auto points = git::list_points(what.clone, what.agent_id);
+  if (!points) {
+    std::cerr << "townkeeper: a point of this agent that is still on the remote is found again at its next wake; in a "
+                 "clone of the repository (--repo, --remote) this command deletes it\n";
+    return fail(points.error());
+  }
+  std::map<std::string, std::string> refs;
+  for (const auto& point : *points) {
+    if (point.town_id != town->id() || point.kept) continue;
+    if (*live && point.epoch >= **live)
+      std::cout << "stays: " << point.ref << " (the container that lives saves under it)\n";
+    else
+      refs.emplace(point.ref, point.commit);
+  }
+  return drop_from_remote(what.clone, refs);
 }
 
 int drop(const drop_finished& what) {
@@ -82,10 +114,7 @@ int drop(const drop_finished& what) {
     if (const auto forgotten = forget(*town, entry); !forgotten) return fail(forgotten.error());
     refs.emplace(entry.point.ref, entry.point.commit);
   }
-  const auto gone = git::drop_refs(what.clone, refs);
-  if (!gone) return fail(gone.error());
-  std::cout << "dropped " << gone->size() << " of " << refs.size() << " ref(s)\n" << std::flush;
-  return gone->size() == refs.size() ? done : unavailable;
+  return drop_from_remote(what.clone, refs);
 }
 
 } // namespace townkeeper::cli

@@ -85,8 +85,8 @@ void add_drop(CLI::App& recovery, choices& all) {
   auto* app = recovery.add_subcommand(
       "drop", "Give up saved work. Nothing is dropped by itself: a point that was not applied is kept until this.\n"
               "  drop --agent A --rig R COMMIT            the town no longer lists this kept point\n"
-              "  drop --agent A --rig R --recovery        the town no longer asks for the agent's recovery point: the "
-              "loss is accepted\n"
+              "  drop --agent A --rig R --recovery        the town no longer asks for the agent's recovery point, and "
+              "it goes from this clone's remote\n"
               "  drop --done --older-than 7d [--dry-run]  the points of agents that said done go from this clone's "
               "remote");
   struct drop_flags {
@@ -98,7 +98,7 @@ void add_drop(CLI::App& recovery, choices& all) {
   take_town(*app, made->finished.configuration);
   take_clone(*app, made->finished.clone);
   app->footer("The token: GASTOWN_ADMIN_TOKEN (townkeeper token mint --scope admin), else GASTOWN_CONTAINER_TOKEN.\n"
-              "The refs of a point that is dropped by its commit or with --recovery stay on the remote: "
+              "The ref of a point that is dropped by its commit stays on the remote: "
               "`git push origin --delete <ref>`.");
   auto* commit = app->add_option("commit", made->commit, "The kept point.")->type_name("COMMIT");
   auto* agent = app->add_option("--agent", made->agent_id, "The agent.")->type_name("ID");
@@ -120,7 +120,7 @@ void add_drop(CLI::App& recovery, choices& all) {
   all.push_back({app, [made]() -> command {
                    auto& flags = made->finished.configuration;
                    if (made->done) return made->finished;
-                   if (made->recovery) return drop_recovery{flags, made->rig_id, made->agent_id};
+                   if (made->recovery) return drop_recovery{flags, made->finished.clone, made->rig_id, made->agent_id};
                    if (!made->commit.empty()) return drop_kept{flags, made->rig_id, made->agent_id, made->commit};
                    throw CLI::RequiredError("COMMIT, --recovery or --done");
                  }});

@@ -1,6 +1,5 @@
-#include <signal.h>
-
 #include <cerrno>
+#include <csignal>
 #include <cstring>
 #include <iostream>
 #include <thread>

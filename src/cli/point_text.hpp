@@ -17,7 +17,7 @@ namespace townkeeper::cli {
 std::string points_table(const std::vector<git::listed_point>& points);
 
 /// Everything a point says of itself, path by path.
-std::string shown_text(const git::shown_point& point);
+std::string shown_text(const git::shown_point& shown);
 
 std::string applied_text(const git::point_applied& applied);
 std::string exported_text(const git::point_exported& exported);

@@ -12,6 +12,7 @@
 #include "cli/environment.hpp"
 #include "cli/exit_code.hpp"
 #include "cli/termination_signals.hpp"
+#include "core/fault_point.hpp"
 #include "core/ids.hpp"
 #include "core/log.hpp"
 #include "core/wall_clock.hpp"
@@ -39,6 +40,16 @@ void raise_descriptor_limit() {
   ::setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+#ifdef TOWNKEEPER_FAULT_POINTS
+result<void> arm_fault_points(const environment& env) {
+  const auto value = [&](const char* name) {
+    const auto found = env.find(name);
+    return found == env.end() ? std::string() : found->second;
+  };
+  return townkeeper::arm_fault_points(value(fault_points_variable), value(fault_log_variable));
+}
+#endif
+
 int refuse(const error& why) {
   log::failure("cannot start", {{"error", to_string(why)}});
   return exit_code_of(why);
@@ -51,6 +62,9 @@ int run(const run_command& what) {
   auto loaded = load_configuration(what.configuration, env);
   if (!loaded) return fail(loaded.error(), exit_code_of_configuration(loaded.error()));
   if (const auto runnable = config::check_runnable(*loaded); !runnable) return fail(runnable.error());
+#ifdef TOWNKEEPER_FAULT_POINTS
+  if (const auto armed = arm_fault_points(env); !armed) return fail(armed.error());
+#endif
   configure_log(loaded->log);
   raise_descriptor_limit();
   termination_signals signals;

@@ -1,6 +1,8 @@
 #include "cli/town_transport.hpp"
+#include "core/fault_point.hpp"
 
 #include <charconv>
+#include <system_error>
 #include <utility>
 
 namespace townkeeper::cli {
@@ -15,6 +17,36 @@ std::optional<std::chrono::milliseconds> retry_after(const http::header_fields& 
   const auto [end, failed] = std::from_chars(text->data(), text->data() + text->size(), seconds);
   if (failed != std::errc() || end != text->data() + text->size()) return std::nullopt;
   return std::min(std::chrono::seconds{seconds}, most);
+}
+
+/// The errno with which telling the town fails.
+int fails_before(std::string_view path) {
+  if (path == "/container-boot") return fault_point("boot-told");
+  if (path == "/container-ready") return fault_point("ready-told");
+  if (path == "/container-heartbeat") return fault_point("heartbeat-told");
+  if (path == "/container-eviction") return fault_point("eviction-told");
+  if (path == "/container-drained") return fault_point("drained-told");
+  if (path.ends_with("/recovery-point")) return fault_point("point-told");
+  if (path.ends_with("/kept")) return fault_point("kept-point-told");
+  if (path.ends_with("/completed")) return fault_point("completed-told");
+  return 0;
+}
+
+/// The errno with which the town's answer is lost: it has done what it was told.
+int fails_after(std::string_view path) {
+  if (path == "/container-boot") return fault_point("boot-answered");
+  if (path == "/container-ready") return fault_point("ready-answered");
+  if (path == "/container-heartbeat") return fault_point("heartbeat-answered");
+  if (path == "/container-eviction") return fault_point("eviction-answered");
+  if (path == "/container-drained") return fault_point("drained-answered");
+  if (path.ends_with("/recovery-point")) return fault_point("point-answered");
+  if (path.ends_with("/kept")) return fault_point("kept-point-answered");
+  if (path.ends_with("/completed")) return fault_point("completed-answered");
+  return 0;
+}
+
+error broken(int error_number) {
+  return {error_code::unavailable, "town", std::generic_category().message(error_number)};
 }
 
 } // namespace
@@ -77,8 +109,15 @@ void http_town::send(town_request request, std::function<void(town_answered)> an
     const std::lock_guard lock(mutex_);
     ++under_way_;
   }
-  client_->send(std::move(out), [this, answered = std::move(answered)](result<http::client_response> answer) {
-    answered(heard(std::move(answer)));
+  if (const int failed = fails_before(request.what.path); failed != 0) {
+    answered(heard(broken(failed)));
+    ended();
+    return;
+  }
+  client_->send(std::move(out), [this, path = std::move(request.what.path),
+                                 answered = std::move(answered)](result<http::client_response> answer) {
+    const int failed = answer ? fails_after(path) : 0;
+    answered(heard(failed == 0 ? std::move(answer) : broken(failed)));
     ended();
   });
 }

@@ -14,6 +14,7 @@
 
 #include "actors/agent_socket.hpp"
 #include "core/bounded_json.hpp"
+#include "core/fault_point.hpp"
 #include "town/json_writer.hpp"
 
 namespace townkeeper::cli {
@@ -98,6 +99,10 @@ result<void> write_control_file(const std::filesystem::path& file, const control
   const auto text = out.text() + "\n";
   const auto fresh = std::filesystem::path(file).concat(".new");
   ::unlink(fresh.c_str());
+  if (const int failed = fault_point("control-file-written"); failed != 0) {
+    errno = failed;
+    return disk_error(file, "cannot be written");
+  }
   const int fd = ::open(fresh.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, S_IRUSR | S_IWUSR);
   if (fd < 0) return disk_error(fresh, "cannot be made");
   const bool whole = ::write(fd, text.data(), text.size()) == static_cast<ssize_t>(text.size());
@@ -132,6 +137,10 @@ result<void> link_commands(const std::filesystem::path& directory, const std::fi
     const auto link = directory / name;
     const auto fresh = directory / (std::string(".") + name);
     ::unlink(fresh.c_str());
+    if (const int failed = fault_point("command-linked"); failed != 0) {
+      errno = failed;
+      return disk_error(link, "cannot be made");
+    }
     if (::symlink(executable.c_str(), fresh.c_str()) != 0 || ::rename(fresh.c_str(), link.c_str()) != 0)
       return disk_error(link, "cannot be made");
   }

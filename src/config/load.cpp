@@ -9,6 +9,7 @@
 #include "config/file.hpp"
 #include "config/nearest.hpp"
 #include "config/settings.hpp"
+#include "core/fault_point.hpp"
 
 namespace townkeeper::config {
 namespace {
@@ -42,6 +43,9 @@ result<void> apply(config& c, const setting& s, std::string_view text, const std
 
 std::vector<std::string> all_variables() {
   std::vector<std::string> out{std::string(file_variable)};
+#ifdef TOWNKEEPER_FAULT_POINTS
+  out.insert(out.end(), {fault_points_variable, fault_log_variable});
+#endif
   for (const auto& s : settings())
     out.push_back(s.variable);
   return out;

@@ -55,6 +55,9 @@ struct depth_limited {
 inline std::optional<json_fault> parse_bounded(std::string_view text, rapidjson::Document& into) {
   // RapidJSON takes a NUL byte for the end and would not look at what follows it.
   if (const auto nul = text.find('\0'); nul != std::string_view::npos) return json_fault{nul, "a NUL byte"};
+  // RapidJSON passes over any of the three bytes of a byte order mark by itself; RFC 8259, 8.1 forbids even the whole.
+  if (!text.empty() && std::string_view("\xef\xbb\xbf").find(text.front()) != std::string_view::npos)
+    return json_fault{0, "a byte order mark or a part of one"};
   rapidjson::ParseResult outcome;
   const auto generate = [&](auto& document) {
     constexpr unsigned flags = rapidjson::kParseIterativeFlag | rapidjson::kParseValidateEncodingFlag;

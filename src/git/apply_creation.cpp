@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <iterator>
 
+#include "core/fault_point.hpp"
 #include "git/apply_extras.hpp"
 #include "git/apply_index.hpp"
 #include "git/checkout_conversion.hpp"
@@ -32,14 +33,20 @@ result<void> publish_with_note(const worktree_place& place, const staged_worktre
   const auto staging = staged.staging.fd();
   const auto registration = staged.registration.get();
   if (auto done = create_file(registration, unpublished_note, ""); !done) return done;
+  if (const int failed = fault_point("point-registration-published"); failed != 0)
+    return disk_error(failed, place.registration.native(), "cannot be put in place");
   if (const auto failed = rename_new(staging, staged_worktree::registration_name, place.registrations.get(), name);
       failed != 0)
     return disk_error(failed, place.registration.native(), "cannot be put in place");
-  if (const auto failed = rename_new(staging, staged_worktree::files_name, place.worktrees.get(), name); failed != 0) {
+  auto failed = fault_point("point-worktree-published");
+  if (failed == 0) failed = rename_new(staging, staged_worktree::files_name, place.worktrees.get(), name);
+  if (failed != 0) {
     // Should this fail as well, the next start finds the note.
     static_cast<void>(rename_new(place.registrations.get(), name, staging, staged_worktree::registration_name));
     return disk_error(failed, place.worktree.native(), "cannot be put in place");
   }
+  if (const int left = fault_point("unpublished-note-removed"); left != 0)
+    return disk_error(left, (place.registration / unpublished_note).native(), "cannot be removed");
   if (::unlinkat(registration, unpublished_note, 0) != 0)
     return disk_error(errno, (place.registration / unpublished_note).native(), "cannot be removed");
   return {};
@@ -64,6 +71,8 @@ public:
     auto head = set_point_branches(place_, objects_.repository(), job_, plan_);
     if (!head) return head.error();
     append(restored_.reported, std::move(head->reported));
+    if (const int failed = fault_point("point-head-written"); failed != 0)
+      return disk_error(failed, "HEAD", "cannot be written");
     if (auto done = replace_file(staged->registration.get(), "HEAD", head->content); !done) return done.error();
     if (auto done = publish_with_note(place_, *staged); !done) return done.error();
     progress_.begin(worktree_step::verifying, static_cast<std::int64_t>(index_.entries));

@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <set>
 
+#include "core/fault_point.hpp"
 #include "git/descriptor.hpp"
 #include "git/directory_stack.hpp"
 #include "git/path_rules.hpp"
@@ -34,6 +35,8 @@ result<void> put(object_store& objects, directory_stack& directories, const std:
   const auto* leaf = leaf_of(path);
   if (::unlinkat(*directory, leaf, 0) != 0 && errno != ENOENT)
     return disk_error(errno, printable(path), "cannot be replaced");
+  if (const int failed = fault_point("operation-written"); failed != 0)
+    return disk_error(failed, printable(path), "cannot be written");
   const ::mode_t permissions = entry.mode == mode_executable ? 0777 : 0666;
   const descriptor file(::openat(*directory, leaf, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, permissions));
   if (!file) return disk_error(errno, printable(path), "cannot be created");

@@ -102,9 +102,9 @@ result<point_plan> plan_point(object_store& objects, const worktree_job& job) {
   const auto id = parse_oid(point.commit);
   if (!id) return id.error();
   point_plan plan;
-  auto layers = read_layers(objects, *id);
+  const auto layers = read_layers(objects, *id);
   if (!layers) return layers.error();
-  plan.layers = std::move(*layers);
+  plan.layers = *layers;
   if (auto done = read_point_head(repository, point, plan); !done) return done.error();
   auto uncommitted = holds_uncommitted(objects, plan.layers);
   if (!uncommitted) return uncommitted.error();

@@ -9,6 +9,7 @@
 #include <memory>
 #include <system_error>
 
+#include "core/fault_point.hpp"
 #include "core/ids.hpp"
 
 namespace townkeeper::git {
@@ -129,6 +130,7 @@ int write_all(int fd, std::string_view content) noexcept {
 result<void> create_file(int directory, const char* name, std::string_view content) {
   descriptor fd(::openat(directory, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666));
   if (!fd) return disk_error(errno, name, "cannot be created");
+  if (const int failed = fault_point("file-created"); failed != 0) return disk_error(failed, name, "cannot be written");
   if (const auto failed = write_all(fd.get(), content); failed != 0)
     return disk_error(failed, name, "cannot be written");
   return {};
@@ -139,6 +141,7 @@ result<void> replace_file(int directory, const std::string& name, std::string_vi
   descriptor fd(::openat(directory, lock.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666));
   if (!fd) return disk_error(errno, lock, "cannot be created");
   auto failed = write_all(fd.get(), content);
+  if (failed == 0) failed = fault_point("file-replaced");
   if (failed == 0 && ::renameat(directory, lock.c_str(), directory, name.c_str()) != 0) failed = errno;
   if (failed == 0) return {};
   ::unlinkat(directory, lock.c_str(), 0);

@@ -202,7 +202,7 @@ result<std::unique_ptr<fetch_session>> fetch_session::open_for_push(const reposi
 result<std::unique_ptr<fetch_session>> fetch_session::connected(const repository_job& job, use purpose,
                                                                 repository_handle repo, bool may_be_thin,
                                                                 const transfer_observer& observe) {
-  const auto service = purpose == use::fetch ? "?service=git-upload-pack" : "?service=git-receive-pack";
+  const auto* service = purpose == use::fetch ? "?service=git-upload-pack" : "?service=git-receive-pack";
   auto url = job.url;
   for (int redirects = 0;; ++redirects) {
     auto peer = parse_url(url);

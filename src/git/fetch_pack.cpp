@@ -14,6 +14,7 @@
 #include <string>
 #include <utility>
 
+#include "core/fault_point.hpp"
 #include "git/fetch_slots.hpp"
 #include "git/git_error.hpp"
 #include "git/repository_layout.hpp"
@@ -78,6 +79,7 @@ int on_progress(const git_indexer_progress* stats, void* receiver) {
 int pack_receiver::begin(const fs::path& objects, git_odb* odb) {
   objects_directory = objects;
   directory = objects / temporary_name("tmp_objdir-townkeeper");
+  if (const int failed = fault_point("fetch-directory-made"); failed != 0) return disk_failure("cannot make", failed);
   if (::mkdir(directory.c_str(), 0755) != 0) return disk_failure("cannot make", errno);
   git_indexer_options options = GIT_INDEXER_OPTIONS_INIT;
   options.progress_cb = on_progress;
@@ -94,6 +96,8 @@ int pack_receiver::begin(const fs::path& objects, git_odb* odb) {
 
 int pack_receiver::accept(const void* data, std::size_t size, git_indexer_progress* stats) {
   if (watch.ended()) return GIT_EUSER;
+  if (const int failed = fault_point("pack-written"); failed != 0)
+    return disk_failure("cannot write the pack in", failed);
   const auto* bytes = static_cast<const char*>(data);
   for (std::size_t done = 0; done < size;) {
     const auto written = ::pwrite(file, bytes + done, size - done, size_bytes + static_cast<off_t>(done));
@@ -110,6 +114,8 @@ int pack_receiver::accept(const void* data, std::size_t size, git_indexer_progre
 int pack_receiver::finish(git_indexer_progress* stats) {
   if (may_be_thin && ::fallocate(file, FALLOC_FL_KEEP_SIZE, size_bytes, thin_pack_room) != 0 && errno != EOPNOTSUPP)
     return disk_failure("no room to complete the pack in", errno);
+  if (const int failed = fault_point("pack-indexed"); failed != 0)
+    return disk_failure("cannot index the pack in", failed);
   auto& slots = fetch_slots::resolving();
   if (!slots.take([this] { return watch.ended(); })) return GIT_EUSER;
   const int code = git_indexer_commit(indexer.get(), stats);
@@ -130,6 +136,8 @@ int pack_receiver::publish() {
   indexer.reset();
   for (const char* suffix : {".pack", ".idx"}) {
     const auto to = objects_directory / "pack" / (name + suffix);
+    if (const int failed = fault_point("pack-renamed"); failed != 0)
+      return disk_failure("cannot publish the pack from", failed);
     if (::rename((directory / (name + suffix)).c_str(), to.c_str()) != 0)
       return disk_failure("cannot publish the pack from", errno);
   }

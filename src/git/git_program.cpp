@@ -46,6 +46,7 @@ result<std::string> run_git_program(const std::filesystem::path& directory, cons
   std::vector<std::string> words{"git", "-C", directory.native()};
   words.insert(words.end(), arguments.begin(), arguments.end());
   std::vector<char*> argv;
+  argv.reserve(words.size() + 1);
   for (auto& word : words)
     argv.push_back(word.data());
   argv.push_back(nullptr);

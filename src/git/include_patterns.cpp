@@ -3,6 +3,9 @@
 #include <fnmatch.h>
 
 #include <algorithm>
+#include <optional>
+#include <tuple>
+#include <utility>
 
 namespace townkeeper::git {
 namespace {
@@ -18,20 +21,35 @@ std::string take_component(std::string_view& path) {
 } // namespace
 
 bool wildcard_match(std::string_view pattern, std::string_view path) {
-  while (!pattern.empty() && !path.empty()) {
-    auto rest = pattern;
-    const auto wanted = take_component(rest);
-    if (wanted == "**") {
-      if (rest.empty()) return true;
-      for (auto tail = path; !tail.empty(); take_component(tail))
-        if (wildcard_match(rest, tail)) return true;
-      return false;
+  // What follows the last "**", and where in the path it is tried next. Earlier ones need no other try: a later one
+  // takes whatever they could have left to it. So the time is bounded by the product of the lengths in components.
+  std::optional<std::pair<std::string_view, std::string_view>> again;
+  while (!pattern.empty() || !path.empty()) {
+    bool fits = !pattern.empty() && !path.empty();
+    if (fits) {
+      auto rest = pattern;
+      const auto wanted = take_component(rest);
+      if (wanted == "**") {
+        if (rest.empty()) return true;
+        pattern = rest;
+        again.emplace(rest, path);
+        continue;
+      }
+      auto below = path;
+      const auto name = take_component(below);
+      fits = ::fnmatch(wanted.c_str(), name.c_str(), 0) == 0;
+      if (fits) {
+        pattern = rest;
+        path = below;
+      }
     }
-    const auto name = take_component(path);
-    if (::fnmatch(wanted.c_str(), name.c_str(), 0) != 0) return false;
-    pattern = rest;
+    if (fits) continue;
+    if (!again) return false;
+    take_component(again->second);
+    if (again->second.empty()) return false;
+    std::tie(pattern, path) = *again;
   }
-  return pattern.empty() && path.empty();
+  return true;
 }
 
 include_patterns::include_patterns(const std::vector<std::string>& patterns) {

@@ -8,6 +8,7 @@
 #include <mutex>
 #include <set>
 
+#include "core/fault_point.hpp"
 #include "git/directory_stack.hpp"
 #include "git/git_error.hpp"
 #include "git/handle.hpp"
@@ -148,6 +149,7 @@ result<branch_state> read_branch(git_repository* repository, const std::string& 
 result<void> set_branch(const worktree_place& place, git_repository* repository, const std::string& branch,
                         const git_oid& to, const std::optional<git_oid>& from, const std::string& message) {
   const auto name = ref_of(branch);
+  if (const int failed = fault_point("branch-moved"); failed != 0) return disk_error(failed, name, "cannot be moved");
   auto rc = write_ref(repository, name, to, from);
   if (rc == GIT_ELOCKED) {
     const auto lock = place.repository / (name + ".lock");

@@ -4,6 +4,7 @@
 #include <string>
 #include <string_view>
 
+#include "core/fault_point.hpp"
 #include "git/descriptor.hpp"
 #include "git/object_id.hpp"
 #include "git/recovery.hpp"
@@ -50,6 +51,8 @@ result<void> write_point_mark(const std::filesystem::path& repository, const std
   if (auto id = parse_oid(mark.commit); !id) return id.error();
   auto directory = open_registration(repository, agent_id);
   if (!directory) return directory.error();
+  if (const int failed = fault_point("point-marked"); failed != 0)
+    return disk_error(failed, point_mark_file, "cannot be written");
   // One writer per worktree: a lock that is there is a dead one's.
   ::unlinkat(directory->get(), (std::string(point_mark_file) + ".lock").c_str(), 0);
   return replace_file(directory->get(), point_mark_file, point_mark_text(mark));

@@ -147,6 +147,10 @@ result<point_meta> decode_meta(std::string_view json, const std::string& commit)
   if (!decoded) return damaged(name, decoded.error().message);
   meta.point = std::move(*decoded);
   convert_names(meta.point, [](const std::string& text) { return percent_decoded(text); });
+  // What stood behind a %XX has been through no rule yet.
+  if (town::recovery_ref(meta.point.ref) != nullptr || town::valid_branch(meta.point.branch) != nullptr ||
+      (meta.point.head.ref && town::valid_ref(*meta.point.head.ref) != nullptr))
+    return damaged(name, "percent-encodes a name that is no ref");
   return meta;
 }
 
@@ -186,7 +190,9 @@ result<point_refs> decode_refs(std::string_view json) {
   const auto* list = in.find_array("refs");
   for (rapidjson::SizeType i = 0; list != nullptr && i < list->Size(); ++i) {
     town::object_reader inner((*list)[i], fmt::format("refs[{}]", i));
-    refs.refs.emplace(percent_decoded(inner.text("name", town::valid_ref)), read_id(inner, "id"));
+    auto ref = percent_decoded(inner.text("name"));
+    if (const auto* wrong = town::valid_ref(ref)) inner.fail("name", wrong);
+    refs.refs.emplace(std::move(ref), read_id(inner, "id"));
     in.adopt(inner);
   }
   const auto* stash = in.find_array("stash");

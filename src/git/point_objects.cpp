@@ -14,7 +14,7 @@ public:
       : repo_(repo) {}
 
   bool open() { return git_repository_odb(out(odb_), repo_) == 0; }
-  bool exists(const git_oid& tree);
+  bool exists(const git_oid& id);
 
 private:
   git_repository* repo_;

@@ -9,6 +9,8 @@
 #include <utility>
 #include <vector>
 
+#include "core/fault_point.hpp"
+#include "git/descriptor.hpp"
 #include "git/git_error.hpp"
 #include "git/object_id.hpp"
 #include "git/point_meta.hpp"
@@ -147,6 +149,7 @@ result<git_oid> sealing::write_commit(git_repository* store, const std::vector<g
   if (const int code = git_commit_lookup(out(wip), store, &*stash); code < 0)
     return error{error_code::corrupt, taken_.agent_id, "the snapshot is gone: " + last_error(code, {}).message};
   std::vector<const git_oid*> pointers;
+  pointers.reserve(parents.size());
   for (const auto& parent : parents)
     pointers.push_back(&parent);
   git_oid made;
@@ -176,6 +179,8 @@ result<std::optional<town::recovery_point>> sealing::run() {
   if (is_clean() && !is_wanted()) return std::optional<town::recovery_point>{};
   auto store = open_with_private_objects(taken_.repository, {taken_.agent_id});
   if (!store) return store.error();
+  if (const int failed = fault_point("point-sealed"); failed != 0)
+    return disk_error(failed, taken_.agent_id, "its point cannot be written");
   seq_ = ++terms_.seq;
   auto point = describe();
   point_tree_content content{taken_.extras_tree, encode_meta({point, taken_.identity, taken_.left_out}), {}, {}};

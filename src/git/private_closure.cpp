@@ -66,7 +66,7 @@ public:
   result<std::set<std::string>> run(const std::set<std::string>& ids);
 
 private:
-  result<oid_set> read_boundary();
+  result<oid_set> read_boundary() const;
   bool is_closed(const oid_set& tips, const oid_set& boundary);
   result<void> close(const oid_set& tips, const oid_set& boundary, bool goes_on);
   result<void> bring_commit(const git_oid& id);
@@ -84,7 +84,7 @@ bool is_vanished(const error& why) {
   return why.code == error_code::corrupt || why.code == error_code::not_found;
 }
 
-result<oid_set> closure::read_boundary() {
+result<oid_set> closure::read_boundary() const {
   reference_iterator iterator;
   if (const auto rc = git_reference_iterator_glob_new(out(iterator), with_.repository, "refs/remotes/origin/*");
       rc != 0)

@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <system_error>
 
+#include "core/fault_point.hpp"
 #include "core/ids.hpp"
 #include "git/descriptor.hpp"
 #include "git/git_error.hpp"
@@ -32,6 +33,8 @@ result<fs::path> make_store(const fs::path& repository, const std::string& agent
   const auto alternates = path / "info" / "alternates";
   std::error_code failed;
   if (fs::exists(alternates, failed)) return path;
+  if (const int number = fault_point("private-store-made"); number != 0)
+    return disk_error(number, path.native(), "cannot be made");
   if (auto done = make_directories(alternates.parent_path()); !done) return done.error();
   if (auto done = make_directories(path / "pack"); !done) return done.error();
   // For people, and for git run by hand with GIT_OBJECT_DIRECTORY.
@@ -102,6 +105,8 @@ result<bool> private_store::link(const fs::path& objects, const git_oid& id) {
   if (::access(from.c_str(), F_OK) != 0) return false;
   if (::mkdir(directory.c_str(), 0777) != 0 && errno != EEXIST)
     return disk_error(errno, directory.native(), "cannot be made");
+  if (const int failed = fault_point("object-linked"); failed != 0)
+    return disk_error(failed, directory.native(), "takes no file");
   return ::link(from.c_str(), (directory / hex.substr(2)).c_str()) == 0 || errno == EEXIST;
 }
 
@@ -115,6 +120,8 @@ result<git_oid> private_store::put(std::string_view bytes, git_object_t type) {
     if (auto done = write_stored_object(path_, id, bytes, type); !done) return done.error();
     return id;
   }
+  if (const int failed = fault_point("object-written"); failed != 0)
+    return disk_error(failed, (path_ / to_hex(id)).native(), "cannot be written");
   git_odb_backend* backend = nullptr;
   // Straight to the backend: git_odb_write would hash all of it once more.
   if (const auto rc = git_odb_get_backend(&backend, odb_.get(), 0); rc != 0) return last_error(rc, "private object");

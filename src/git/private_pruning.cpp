@@ -1,16 +1,17 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
-#include <time.h>
 
 #include <algorithm>
 #include <array>
+#include <ctime>
 #include <deque>
 #include <mutex>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "core/fault_point.hpp"
 #include "git/descriptor.hpp"
 #include "git/git_error.hpp"
 #include "git/object_id.hpp"
@@ -161,7 +162,7 @@ result<void> prune_private_objects(const fs::path& repository, const std::string
   auto reached = needed.run();
   if (!reached) return reached.error();
   // What is kept for being young keeps its history too: a commit whose parents are gone is in the way of every walk.
-  const auto now = std::int64_t{::time(nullptr)};
+  const auto now = std::int64_t{std::time(nullptr)};
   reachability young(*store);
   for (const auto& each : *objects)
     if (each.bytes < small_bytes && now - each.modified_s < young_seconds) young.add(each.id);
@@ -172,6 +173,8 @@ result<void> prune_private_objects(const fs::path& repository, const std::string
     if (reached->contains(each.id)) continue;
     if (each.bytes < small_bytes && reached_by_young->contains(each.id)) continue;
     const auto file = each.directory + '/' + each.name;
+    if (const int failed = fault_point("private-object-pruned"); failed != 0)
+      return disk_error(failed, (path / file).native(), "cannot be removed");
     if (::unlinkat(directory->get(), file.c_str(), 0) != 0 && errno != ENOENT)
       return disk_error(errno, (path / file).native(), "cannot be removed");
   }

@@ -1,9 +1,13 @@
 #include <algorithm>
+#include <charconv>
+#include <filesystem>
 #include <set>
 #include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
+#include "core/fault_point.hpp"
 #include "git/fetch.hpp"
 #include "git/git_error.hpp"
 #include "git/point_seal.hpp"
@@ -47,6 +51,38 @@ error vanished_error(const std::string& agent_id) {
           "objects of the snapshot vanished before they were pushed (git gc): another one is taken"};
 }
 
+/// True where a worktree that was not restored at this wake certainly is at or after every point of its agent.
+bool is_at_newest_point(const std::filesystem::path& repository, const push_item& item, const advertisement& remote) {
+  const auto mark = read_point_mark(repository, item.taken.agent_id);
+  const auto is_older_than = [&](std::int64_t epoch, std::int64_t seq) {
+    return !mark || std::pair{mark->epoch, mark->seq} < std::pair{epoch, seq};
+  };
+  if (item.recorded && is_older_than(item.recorded->epoch, item.recorded->seq)) return false;
+  const auto prefix = item.ref.substr(0, item.ref.rfind('/') + 1);
+  for (auto it = remote.refs.lower_bound(prefix); it != remote.refs.end() && it->first.starts_with(prefix); ++it) {
+    const auto& [ref, commit] = *it;
+    if (is_kept_point(ref)) continue;
+    std::int64_t epoch = 0;
+    const auto [end, failed] = std::from_chars(ref.data() + prefix.size(), ref.data() + ref.size(), epoch);
+    if (failed != std::errc{} || end != ref.data() + ref.size()) return false;
+    // Which of two in one epoch is the later is in the other's own words, which are not here: it counts as the later.
+    if (!mark || epoch > mark->epoch || (epoch == mark->epoch && commit != mark->commit)) return false;
+  }
+  return true;
+}
+
+/// What becomes of a worktree that was not restored at this wake.
+push_item unrestored_item(const std::filesystem::path& repository, push_item item, const advertisement& remote) {
+  if (!is_at_newest_point(repository, item, remote)) {
+    item.ref = item.kept_ref;
+    item.even_if_clean = item.taken.holds_work;
+  } else {
+    // It has a mark only where there was a point: what was discarded since then stays so.
+    item.even_if_clean = read_point_mark(repository, item.taken.agent_id).has_value();
+  }
+  return item;
+}
+
 /// Items that go through one connection together.
 class push_batch {
 public:
@@ -63,8 +99,11 @@ private:
   bool set_aside_vanished();
   std::vector<std::string> agents() const;
   std::vector<std::string> seal(fetch_session& session);
+  int fails_before_push() const;
+  error broken_off(int error_number) const;
   void take(const upload_report& report);
   void refuse(const error& why);
+  void leave_unanswered(const error& why);
 
   const push_job& job_;
   const repository_job connection_;
@@ -110,14 +149,30 @@ result<std::vector<pushed_point>> push_batch::run_once() {
   if (job_.about_to_send)
     for (const auto& answer : answers_)
       if (answer.point && *answer.point) job_.about_to_send(answer.agent_id, **answer.point);
+  if (const int failed = fails_before_push(); failed != 0) return broken_off(failed);
   const auto report = (*session)->upload(refspecs);
+  if (const int failed = fault_point("push-acknowledged"); failed != 0) return broken_off(failed);
   if (report)
     take(*report);
   else if (report.error().code == error_code::too_large)
     refuse(report.error());
+  else if (report.error().code == error_code::timed_out)
+    leave_unanswered(report.error());
   else
     return report.error();
   return std::move(answers_);
+}
+
+/// The errno with which the connection breaks.
+int push_batch::fails_before_push() const {
+  const bool any_kept =
+      std::any_of(items_.begin(), items_.end(), [](const push_item* item) { return is_kept_point(item->ref); });
+  return any_kept ? fault_point("kept-point-pushed") : fault_point("point-pushed");
+}
+
+error push_batch::broken_off(int error_number) const {
+  return {error_code::unavailable, job_.rig_id,
+          "the connection broke: " + std::generic_category().message(error_number)};
 }
 
 /// The refspecs of those that make a point. One that cannot be sealed fails by itself.
@@ -131,8 +186,10 @@ std::vector<std::string> push_batch::seal(fetch_session& session) {
       answers_.push_back({item->taken.agent_id, vanished_error(item->taken.agent_id), refusal::none, 0});
       continue;
     }
-    auto point = seal_point(session.repository(), *item, terms);
-    if (point && *point) refspecs.push_back("+" + (*point)->commit + ":" + item->ref);
+    auto point = item->kept_ref.empty() ? seal_point(session.repository(), *item, terms)
+                                        : seal_point(session.repository(),
+                                                     unrestored_item(job_.repository, *item, session.remote()), terms);
+    if (point && *point) refspecs.push_back("+" + (*point)->commit + ":" + (*point)->ref);
     answers_.push_back({item->taken.agent_id, std::move(point), refusal::none, 0});
   }
   return refspecs;
@@ -155,6 +212,15 @@ void push_batch::refuse(const error& why) {
     auto refused = refused_size(answer.agent_id, why);
     answer.refused = refused.kind;
     answer.point = std::move(refused.why);
+  }
+}
+
+/// Which of them the remote is still at is not known: perhaps a hook hangs on one alone.
+void push_batch::leave_unanswered(const error& why) {
+  for (auto& answer : answers_) {
+    if (!answer.point || !*answer.point) continue;
+    answer.refused = refusal::no_answer;
+    answer.point = error{why.code, answer.agent_id, why.message};
   }
 }
 
@@ -202,6 +268,8 @@ result<std::set<std::string>> delete_points(const delete_job& job) {
       refspecs.push_back(":" + ref);
   }
   if (refspecs.empty()) return gone;
+  if (const int failed = fault_point("old-point-deleted"); failed != 0)
+    return error{error_code::unavailable, job.rig_id, std::generic_category().message(failed)};
   const auto report = (*session)->upload(refspecs);
   if (!report) return report.error();
   for (const auto& [ref, why] : report->answers)

@@ -41,7 +41,7 @@ ref_refusal refusal_of(const upload_report& report, const std::string& agent_id,
   if (why.empty()) return {};
   const auto kind = holds_any(why, words_about_content) ? refusal::content : refusal::other;
   const auto code = holds_any(why, words_about_now) ? error_code::unavailable : error_code::forbidden;
-  const auto remedy =
+  const auto* remedy =
       kind == refusal::content
           ? ""
           : "; let it accept pushes to refs/townkeeper/ (receive.hideRefs, rights of the token, rules for refs)";

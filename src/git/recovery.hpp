@@ -39,6 +39,9 @@ struct recovery_limits {
 
 // -- taking -----------------------------------------------------------------------------------------------------------
 
+/// What a snapshot has just done. `reading`: a file is open, and its size is known.
+enum class snapshot_step { head_read, index_read, walked, reading, files_read, checked };
+
 struct snapshot_job {
   std::string rig_id, agent_id;
   std::filesystem::path repository, worktree; ///< as in worktree_job
@@ -47,6 +50,8 @@ struct snapshot_job {
   std::set<std::string> agent_branches;       ///< of all agents of the rig: the other local branches belong to the rig
   recovery_limits limits;
   bool without_untracked = false; ///< the remote refused the content: the untracked files are left out, and listed
+  /// Called on the calling thread after each step, so that a test can change the worktree at exactly that moment.
+  std::function<void(snapshot_step)> observe;
   cancel_flag cancel;
 };
 
@@ -60,7 +65,9 @@ struct snapshot {
   town::recovery_point::head_state head;
   town::recovery_point::file_counts files;
   bool uncommitted = false; ///< anything in index, files or operation that HEAD's commit lacks
-  std::string extras_tree;  ///< of what a stash cannot carry, without meta.json; hex
+  /// Something that was not on the remote when it was last fetched from. May be true without need.
+  bool holds_work = true;
+  std::string extras_tree; ///< of what a stash cannot carry, without meta.json; hex
   std::map<std::string, std::string>
       operation_ids; ///< commits named by ORIG_HEAD, MERGE_HEAD, rebase files, …: why → id
   std::map<std::string, std::string> rig_refs; ///< full name → id of local branches no agent owns, and tags
@@ -83,6 +90,10 @@ struct push_item {
   std::string ref;            ///< refs/townkeeper/<town>/<agent>/<epoch>, or …/kept/<epoch>-<seq>
   std::string kind;           ///< auto, drain or manual
   bool even_if_clean = false; ///< false: a clean moment whose ref is not on the remote makes no point
+  /// Of a worktree that was not restored at this wake: where its point goes unless the disk is certainly at or after
+  /// every point of the agent, `recorded` (what the town knows) among them. Empty: it goes to `ref` in any case.
+  std::string kept_ref = {};
+  std::optional<town::recovery_point> recorded = {};
 };
 
 struct push_job {
@@ -103,8 +114,8 @@ struct push_job {
   cancel_flag cancel;
 };
 
-/// Why a remote refused one ref.
-enum class refusal { none, content, other };
+/// Why a remote did not take one ref. `no_answer`: it had everything of the batch, and said nothing in time.
+enum class refusal { none, content, other, no_answer };
 
 struct pushed_point {
   std::string agent_id;
@@ -116,8 +127,8 @@ struct pushed_point {
 
 /// One connection: reads the advertisement, seals each snapshot into a recovery point R against it, pushes all refs in
 /// one batch, and gives each its own answer. A whole batch that is refused is repeated one item at a time on further
-/// connections. Errors (of the whole): as `fetch_session::open`. A ref counts as saved only when the remote has said
-/// so.
+/// connections; one that is not answered in time is not. Errors (of the whole): as `fetch_session::open`. A ref counts
+/// as saved only when the remote has said so.
 result<std::vector<pushed_point>> push_points(const push_job& job);
 
 struct delete_job {
@@ -156,6 +167,11 @@ result<void> write_point_mark(const std::filesystem::path& repository, const std
 /// acknowledged, and cheap when little has piled up.
 result<void> prune_private_objects(const std::filesystem::path& repository, const std::string& agent_id,
                                    const std::vector<std::string>& keep);
+
+/// The repository of a rig's remote `url` that a worktree (`<workspace>/rigs/<rigId>/worktrees/<agentId>`) on this disk
+/// belongs to; nothing: there is no such worktree. Looks at names alone.
+std::optional<std::filesystem::path> repository_of_warm_worktree(const std::filesystem::path& worktree,
+                                                                 const std::string& url);
 
 // -- finding ----------------------------------------------------------------------------------------------------------
 

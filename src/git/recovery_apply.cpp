@@ -243,6 +243,8 @@ private:
 
   result<void> remove_old() {
     directory_stack directories(root_.get());
+    // clang 14 cannot compile the reverse_view of libstdc++ 12 that is asked for in place of the iterators.
+    // NOLINTNEXTLINE(modernize-loop-convert)
     for (auto at = now_.entries.rbegin(); at != now_.entries.rend(); ++at) {
       if (unchanged_.contains(at->path)) continue;
       auto directory = directories.enter(parent_of(at->path), directory_stack::on_missing::fail);

@@ -188,7 +188,7 @@ result<opened_point> open_point(const clone_location& clone, const std::string& 
   if (!layers) return layers.error();
   auto found = found_in(*parts);
   return opened_point{std::move(*opened), std::move(*objects),
-                      located_point{std::move(*parts), std::move(*layers), std::move(found)}};
+                      located_point{std::move(*parts), *layers, std::move(found)}};
 }
 
 result<std::vector<listed_point>> list_points(const clone_location& clone, const std::string& agent_id, bool fetch) {

@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <chrono>
 
+#include "core/fault_point.hpp"
 #include "git/local_branch.hpp"
 
 namespace townkeeper::git {
@@ -90,9 +91,15 @@ std::string reflog_line(const std::string& from, const std::string& to, std::str
 
 result<void> write_registration(int staging, const worktree_place& place, const std::string& branch,
                                 const std::string& commit, const std::optional<std::string>& index) {
+  if (const int failed = fault_point("registration-written"); failed != 0)
+    return disk_error(failed, place.registration.native(), "cannot be written");
   if (auto done = create_file(staging, "commondir", commondir_content); !done) return done;
   if (auto done = create_file(staging, "gitdir", gitdir_content(place)); !done) return done;
+  if (const int failed = fault_point("head-written"); failed != 0)
+    return disk_error(failed, "HEAD", "cannot be written");
   if (auto done = create_file(staging, "HEAD", head_content(branch)); !done) return done;
+  if (const int failed = fault_point("index-written"); failed != 0)
+    return disk_error(failed, "index", "cannot be written");
   if (index)
     if (auto done = create_file(staging, "index", *index); !done) return done;
   if (auto done = create_file(staging, "locked", lock_reason(place)); !done) return done;

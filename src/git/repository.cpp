@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/fault_point.hpp"
 #include "core/ids.hpp"
 #include "git/fetch.hpp"
 #include "git/git_error.hpp"
@@ -53,7 +54,7 @@ private:
 
   result<std::unique_ptr<fetch_session>> connect(const fs::path& repository, bool has_objects);
   void read_tips(const advertisement& remote);
-  result<void> bring(fetch_session& session, std::vector<std::string> refs);
+  result<void> bring(fetch_session& session, const std::vector<std::string>& refs);
 
   const repository_job& job_;
   const transfer_observer& observe_;
@@ -79,7 +80,7 @@ result<repository_restored> restoration::run() {
     done_.repository = *path;
     const auto outcome = bring_up(*path);
     if (outcome) {
-      points_.settle(remote_, cloned_, done_);
+      if (const auto settled = points_.settle(remote_, cloned_, done_); !settled) return settled.error();
       return std::move(done_);
     }
     if (std::exchange(with_points_, with_points_ && !may_be_a_points_fault(outcome.error())) != with_points_) continue;
@@ -133,7 +134,7 @@ void restoration::read_tips(const advertisement& remote) {
     done_.default_branch_gone = job_.default_branch;
 }
 
-result<void> restoration::bring(fetch_session& session, std::vector<std::string> refs) {
+result<void> restoration::bring(fetch_session& session, const std::vector<std::string>& refs) {
   if (refs.empty()) return {};
   const auto outcome = session.download(refs);
   done_.fetched_bytes += session.received().bytes;
@@ -159,7 +160,7 @@ result<advertisement> restoration::fetch_all(const fs::path& fresh) {
     refs.push_back(local_prefix + branch);
   const auto points = points_to_bring({});
   refs.insert(refs.end(), points.begin(), points.end());
-  if (const auto brought = bring(**session, std::move(refs)); !brought) return brought.error();
+  if (const auto brought = bring(**session, refs); !brought) return brought.error();
   for (const auto& [branch, id] : done_.tips)
     if (!commit_is_readable((*session)->repository(), id))
       return error{error_code::corrupt, job_.rig_id, "the pack that came lacks the commit of branch " + branch};
@@ -171,6 +172,8 @@ result<void> restoration::clone() {
   if (const auto fetched = fetch_all(building.path()); !fetched) return fetched.error();
   if (const auto written = write_first_refs(building.path(), done_.tips, job_.default_branch); !written) return written;
   if (const auto noted = want_rig_refs(building.path()); !noted) return noted;
+  if (const int failed = fault_point("repository-published"); failed != 0)
+    return disk_error(done_.repository, "cannot publish the repository", failed);
   const auto published = publish(building.path(), done_.repository);
   if (!published) return published.error();
   if (!*published) return error{error_code::conflict, job_.rig_id, "another repository stands in its place"};
@@ -225,7 +228,7 @@ result<advertisement> restoration::fetch_missing(repository_handle& repo) {
     whole = has_whole_history(repo.get(), "refs/", is_cancelled_);
     if (!whole) return whole.error();
     if (*whole) {
-      if (const auto brought = bring(**session, std::move(missing)); !brought) return brought.error();
+      if (const auto brought = bring(**session, missing); !brought) return brought.error();
       return remote;
     }
   }

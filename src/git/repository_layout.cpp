@@ -17,7 +17,9 @@
 #include <optional>
 #include <utility>
 
+#include "core/fault_point.hpp"
 #include "core/ids.hpp"
+#include "git/recovery.hpp"
 
 namespace townkeeper::git {
 namespace {
@@ -152,6 +154,15 @@ result<fs::path> repository_path(const fs::path& rig, const std::string& url) {
   return usual;
 }
 
+std::optional<fs::path> repository_of_warm_worktree(const fs::path& worktree, const std::string& url) {
+  const auto repository = repository_path(worktree.parent_path().parent_path(), url);
+  std::error_code ignored;
+  const auto is_there = [&](const fs::path& path) { return fs::is_directory(fs::symlink_status(path, ignored)); };
+  if (!repository || !is_there(worktree) || !is_there(*repository / "worktrees" / worktree.filename()))
+    return std::nullopt;
+  return *repository;
+}
+
 std::string read_file(const fs::path& path) {
   std::ifstream in(path, std::ios::binary);
   return {std::istreambuf_iterator<char>(in), {}};
@@ -170,6 +181,7 @@ result<void> write_file(const fs::path& path, std::string_view content) {
       failed = written == 0 ? ENOSPC : errno;
   }
   if (::close(fd) != 0 && failed == 0) failed = errno;
+  if (failed == 0) failed = fault_point("file-renamed");
   if (failed == 0 && ::rename(temporary.c_str(), path.c_str()) != 0) failed = errno;
   if (failed == 0) return {};
   ::unlink(temporary.c_str());
@@ -197,7 +209,11 @@ result<void> make_skeleton(const fs::path& path, const std::string& url, const s
                            const std::vector<std::string>& branches) {
   for (const char* part : {"objects/pack", "objects/info", "refs/heads", "refs/tags", "townkeeper"})
     if (const auto made = make_directories(path / part); !made) return made;
+  if (const int failed = fault_point("repository-config-written"); failed != 0)
+    return disk_error(path / "config", "cannot write", failed);
   if (const auto written = write_file(path / "config", fresh_config(url, branches)); !written) return written;
+  if (const int failed = fault_point("repository-head-written"); failed != 0)
+    return disk_error(path / "HEAD", "cannot write", failed);
   if (const auto written = write_file(path / "HEAD", "ref: refs/heads/" + default_branch + "\n"); !written)
     return written;
   return write_file(path / url_note, url + "\n");

@@ -9,6 +9,7 @@
 #include <tuple>
 #include <utility>
 
+#include "core/fault_point.hpp"
 #include "git/git_error.hpp"
 #include "git/object_id.hpp"
 #include "git/point_objects.hpp"
@@ -16,6 +17,7 @@
 #include "git/point_tree.hpp"
 #include "git/private_objects.hpp"
 #include "git/recovery.hpp"
+#include "git/repository_layout.hpp"
 #include "git/rig_refs.hpp"
 #include "git/url.hpp"
 
@@ -82,7 +84,8 @@ bool take_from_private_store(const fs::path& repository, const std::string& agen
   if (code == 0) code = git_revwalk_hide_glob(walk.get(), "refs/remotes/*");
   if (code == 0) code = git_packbuilder_insert_walk(builder.get(), walk.get());
   const auto packs = repository / "objects" / "pack";
-  return code == 0 && git_packbuilder_write(builder.get(), packs.c_str(), 0444, nullptr, nullptr) == 0;
+  return code == 0 && fault_point("point-packed") == 0 &&
+         git_packbuilder_write(builder.get(), packs.c_str(), 0444, nullptr, nullptr) == 0;
 }
 
 std::string held_by(const std::string& agent_id) {
@@ -133,7 +136,7 @@ std::vector<std::string> point_search::refs_to_bring(const advertisement& remote
   return {refs.begin(), refs.end()};
 }
 
-void point_search::settle(const advertisement& remote, bool is_new, repository_restored& done) {
+result<void> point_search::settle(const advertisement& remote, bool is_new, repository_restored& done) {
   done_ = &done;
   for (const auto& wanted : job_.points) {
     auto found = find(wanted, remote);
@@ -142,8 +145,9 @@ void point_search::settle(const advertisement& remote, bool is_new, repository_r
     else
       forget(done.repository, wanted.agent_id);
   }
-  set_refs_of_rig(remote, is_new);
+  auto set = set_refs_of_rig(remote, is_new);
   done_ = nullptr;
+  return set;
 }
 
 /// Nothing: there is no point.
@@ -222,14 +226,15 @@ result<found_recovery> point_search::keep(const wanted_point& wanted, const std:
   forget(done_->repository, wanted.agent_id);
   reference_handle made;
   const auto name = held_by(wanted.agent_id);
+  if (const int failed = fault_point("point-held"); failed != 0) return disk_error(name, "cannot be set", failed);
   if (const int code = git_reference_create(out(made), repo->get(), name.c_str(), &*id, 1, nullptr); code < 0)
     return last_error(code, name);
   return found;
 }
 
 /// Once, when the repository is new: from the rig's greatest point.
-void point_search::set_refs_of_rig(const advertisement& remote, bool is_new) {
-  if (!rig_refs_are_wanted(done_->repository)) return;
+result<void> point_search::set_refs_of_rig(const advertisement& remote, bool is_new) {
+  if (!rig_refs_are_wanted(done_->repository)) return {};
   const found_recovery* greatest_found = nullptr;
   bool any_failed = false;
   for (const auto& [agent, found] : done_->points) {
@@ -239,27 +244,32 @@ void point_search::set_refs_of_rig(const advertisement& remote, bool is_new) {
   }
   if (greatest_found == nullptr) {
     if (!any_failed) rig_refs_have_come(done_->repository);
-    return;
+    return {};
   }
-  const auto trouble = [&](const error& why) {
+  const auto trouble = [&](const error& why) -> result<void> {
+    if (why.code == error_code::disk) return why;
     done_->healed.push_back("branches, tags and stash of the recovery point did not come back: " + to_string(why));
+    return {};
   };
   const auto& commit = greatest_found->point.commit;
   auto repo = open_repository(done_->repository);
   if (!repo) return trouble(repo.error());
   const auto parts = read_point_parts(repo->get(), commit);
   if (!parts) return trouble(parts.error());
-  if (auto made = recreate_tags(repo->get(), parts->tree); !made) trouble(made.error());
+  if (auto made = recreate_tags(repo->get(), parts->tree); !made)
+    if (auto bearable = trouble(made.error()); !bearable) return bearable;
   if (auto refs = refs_to_fetch_for(repo->get(), parts->refs, remote); !refs.empty()) {
     auto session = fetch_session::open(job_, std::move(*repo), true, observe_);
     std::erase_if(refs, [&](const std::string& ref) { return session && !(*session)->remote().refs.contains(ref); });
     const auto brought = session ? (*session)->download(refs) : result<void>(session.error());
-    if (!brought) trouble(brought.error());
+    if (!brought)
+      if (auto bearable = trouble(brought.error()); !bearable) return bearable;
   }
   const auto set = set_rig_refs(done_->repository, *parts, job_.agent_branches, is_new, done_->healed);
   if (!set) return trouble(set.error());
   done_->rig_refs_set = *set;
   rig_refs_have_come(done_->repository);
+  return {};
 }
 
 } // namespace townkeeper::git

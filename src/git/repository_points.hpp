@@ -29,8 +29,9 @@ public:
 
   /// After branches and points were fetched into `done.repository`: reads the points, fetches what could not come with
   /// the branches, and fills in `points`, `rig_refs_set` and `healed`. One agent's trouble is its own.
-  /// `is_new`: the repository was made in this call.
-  void settle(const advertisement& remote, bool is_new, repository_restored& done);
+  /// `is_new`: the repository was made in this call. Errors: `disk`, where branches, tags or stash of the rig could not
+  /// be written: whoever went on without them would save that they are gone.
+  result<void> settle(const advertisement& remote, bool is_new, repository_restored& done);
 
 private:
   struct advertised_point {
@@ -44,7 +45,7 @@ private:
   result<found_recovery> obtain_recorded(const wanted_point& wanted);
   result<std::string> fetch(const repository_job& from, const std::string& ref, const std::string& commit);
   result<found_recovery> keep(const wanted_point& wanted, const std::string& commit, const std::string& ref);
-  void set_refs_of_rig(const advertisement& remote, bool is_new);
+  result<void> set_refs_of_rig(const advertisement& remote, bool is_new);
 
   const repository_job& job_;
   const transfer_observer& observe_;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <string_view>
 
+#include "core/fault_point.hpp"
 #include "git/git_error.hpp"
 #include "git/repository_layout.hpp"
 
@@ -96,6 +97,8 @@ result<void> write_first_refs(const fs::path& repository, const branch_tips& tip
     lines[tracking_prefix + branch] = id;
   if (const auto tip = tips.find(default_branch); tip != tips.end()) lines[local_prefix + default_branch] = tip->second;
   if (lines.empty()) return {};
+  if (const int failed = fault_point("packed-refs-written"); failed != 0)
+    return disk_error(repository / "packed-refs", "cannot write", failed);
   std::string text = "# pack-refs with: peeled fully-peeled sorted \n";
   for (const auto& [ref, id] : lines)
     text += id + " " + ref + "\n";
@@ -120,6 +123,8 @@ result<int> update_tracking_refs(git_repository* repo, const branch_tips& tips) 
   for (const auto& [branch, id] : tips) {
     const auto ref = tracking_prefix + branch;
     if (target_of(repo, ref) == id) continue;
+    if (const int failed = fault_point("tracking-ref-moved"); failed != 0)
+      return disk_error(ref, "cannot be moved", failed);
     if (const auto set = set_ref(repo, ref, id); !set) return set.error();
     ++changed;
   }
@@ -138,6 +143,8 @@ result<bool> place_default_branch(git_repository* repo, const std::string& branc
   }
   const bool may_move = now.empty() || (!is_checked_out(repo, ref) && is_contained(repo, now, {tip, previous_tip}));
   if (now != tip && may_move) {
+    if (const int failed = fault_point("default-branch-moved"); failed != 0)
+      return disk_error(ref, "cannot be moved", failed);
     if (const auto set = set_ref(repo, ref, tip); !set) return set.error();
     changed = true;
   }

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "core/fault_point.hpp"
 #include "git/git_error.hpp"
 #include "git/object_id.hpp"
 #include "git/point_tree.hpp"
@@ -57,21 +58,26 @@ result<std::int64_t> set_stash(git_repository* repo, const fs::path& repository,
                                const std::vector<std::string>& newest_first, std::vector<std::string>& healed) {
   std::string log, last = null_oid_hex;
   std::int64_t count = 0;
-  for (auto entry = newest_first.rbegin(); entry != newest_first.rend(); ++entry) {
-    const auto line = stash_line(repo, last, *entry);
+  const std::vector<std::string> oldest_first(newest_first.rbegin(), newest_first.rend());
+  for (const auto& entry : oldest_first) {
+    const auto line = stash_line(repo, last, entry);
     if (line.empty()) {
-      healed.push_back(fmt::format("stash entry {} is not in the point and was passed over", *entry));
+      healed.push_back(fmt::format("stash entry {} is not in the point and was passed over", entry));
       continue;
     }
     log += line;
-    last = *entry;
+    last = entry;
     ++count;
   }
   const auto newest = parse_oid(last);
   if (count == 0 || !newest) return 0;
+  if (const int failed = fault_point("stash-set"); failed != 0)
+    return disk_error(repository / stash_ref, "cannot be set", failed);
   reference_handle made;
   if (const int code = git_reference_create(out(made), repo, stash_ref, &*newest, 1, nullptr); code < 0)
     return last_error(code, stash_ref);
+  if (const int failed = fault_point("stash-log-written"); failed != 0)
+    return disk_error(repository / "logs" / stash_ref, "cannot be written", failed);
   if (auto ready = make_directories(repository / "logs" / "refs"); !ready) return ready.error();
   if (auto written = write_file(repository / "logs" / stash_ref, log); !written) return written.error();
   return count;
@@ -80,6 +86,8 @@ result<std::int64_t> set_stash(git_repository* repo, const fs::path& repository,
 } // namespace
 
 result<void> want_rig_refs(const fs::path& repository) {
+  if (const int failed = fault_point("rig-refs-noted"); failed != 0)
+    return disk_error(repository / wanted_note, "cannot write", failed);
   return write_file(repository / wanted_note, "");
 }
 
@@ -120,17 +128,24 @@ result<std::int64_t> set_rig_refs(const fs::path& repository, const point_parts&
     if (objection.empty() && !is_new && !here.empty()) objection = "it is here already, and names " + here;
     const auto target = parse_oid(id);
     if (objection.empty() && target) {
+      if (const int failed = fault_point("rig-ref-set"); failed != 0)
+        return disk_error(repository / name, "cannot be set", failed);
       reference_handle made;
       const int code = git_reference_create(out(made), repo.get(), name.c_str(), &*target, 1, nullptr);
       if (code == 0) {
         ++count;
         continue;
       }
-      objection = last_error(code, name).message;
+      auto why = last_error(code, name);
+      if (why.code == error_code::disk) return why;
+      objection = std::move(why.message);
     }
     healed.push_back(fmt::format("{} of the recovery point did not come back: {}", name, objection));
   }
-  if (!is_new && !target_of(repo.get(), stash_ref).empty()) return count;
+  // A ref without its log is what a crash left: it shows no entry.
+  std::error_code ignored;
+  if (!is_new && !target_of(repo.get(), stash_ref).empty() && fs::exists(repository / "logs" / stash_ref, ignored))
+    return count;
   const auto stashed = set_stash(repo.get(), repository, point.refs.stash, healed);
   if (!stashed) return stashed.error();
   return count + *stashed;

@@ -1,9 +1,11 @@
 #include <fmt/core.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <map>
 #include <mutex>
 #include <set>
+#include <string_view>
 #include <utility>
 
 #include "git/clean_conversion.hpp"
@@ -116,8 +118,10 @@ public:
     for (int attempt = 1;; ++attempt) {
       auto head = read_head();
       if (!head) return head.error();
+      observe(snapshot_step::head_read);
       auto index = read_index();
       if (!index) return index.error();
+      observe(snapshot_step::index_read);
       const bool is_last = attempt == max_attempts;
       auto taken = take(*head, *index);
       if (!taken && !is_last && may_have_vanished(taken.error())) continue;
@@ -127,6 +131,7 @@ public:
       const bool at_rest =
           head_after && head_after->state == head->state && index_after && index->same_file(*index_after);
       if (!at_rest && !is_last) continue;
+      observe(snapshot_step::checked);
       auto done = finish(std::move(*taken), *head, *index, is_last);
       if (done) return done;
       if (is_last || !may_have_vanished(done.error())) return as_damage(done.error());
@@ -142,13 +147,17 @@ private:
     point_refs refs;
   };
 
-  result<head_moment> read_head() {
+  void observe(snapshot_step step) const {
+    if (job_.observe) job_.observe(step);
+  }
+
+  result<head_moment> read_head() const {
     return read_head_moment(open_.repository.get(), open_.registration.get(), open_.place.registration.native());
   }
-  result<index_moment> read_index() {
+  result<index_moment> read_index() const {
     return read_index_moment(open_.registration.get(), (open_.place.registration / "index").native());
   }
-  result<index_moment> read_index_identity() {
+  result<index_moment> read_index_identity() const {
     return read_index_stamp(open_.registration.get(), (open_.place.registration / "index").native());
   }
 
@@ -161,8 +170,10 @@ private:
     const include_patterns include(job_.limits.include);
     auto walk = walk_worktree(open_.root.get(), index, open_.rules.get(), include, job_.cancel);
     if (!walk) return walk.error();
+    observe(snapshot_step::walked);
     auto layers = read_files(*walk, index);
     if (!layers) return layers.error();
+    observe(snapshot_step::files_read);
     m.layers = std::move(*layers);
     auto operation = read_operation(open_.repository.get(), open_.registration.get());
     if (!operation) return operation.error();
@@ -186,7 +197,7 @@ private:
     if (memory_.conversion != key) memory_.files.clear();
     memory_.conversion = std::move(key);
     content_reader contents({open_.root.get(), open_.objects.get(), &open_.store, &*conversion, &memory_, &job_.limits,
-                             trusts_file_mode(open_.rules.get())});
+                             trusts_file_mode(open_.rules.get()), &job_.observe});
     auto layers = read_worktree_layers(walk, index.image, contents, job_, open_.root.get());
     memory_.files = contents.take_memory();
     return layers;
@@ -209,13 +220,17 @@ private:
     s.branch = job_.branch;
     s.identity = job_.identity;
     s.repository = job_.repository;
-    s.branch_commit = read_branch_commit(open_.repository.get(), job_.branch);
+    // Where HEAD is on the branch, both are of one moment.
+    s.branch_commit =
+        head.branch == job_.branch ? head.state.commit : read_branch_commit(open_.repository.get(), job_.branch);
     s.head = head.state;
     auto closed = close_over(s, m, is_last);
     if (!closed) return closed.error();
     s.files = {m.staged.staged, m.layers.modified, static_cast<std::int64_t>(m.layers.untracked.size()), 0};
     s.uncommitted = m.staged.staged > 0 || m.staged.conflicts > 0 || m.staged.has_flags || m.layers.modified > 0 ||
                     m.layers.has_untracked || m.operation.in_progress;
+    s.holds_work = s.uncommitted || !are_published(m.refs.refs) || !m.refs.stash.empty() ||
+                   head.branch != job_.branch || !is_published(open_.repository.get(), job_.branch, head.commit);
     s.operation_ids = m.refs.operation;
     s.rig_refs = m.refs.refs;
     s.stash = m.refs.stash;
@@ -234,6 +249,17 @@ private:
       return again;
     }
     return write_commits(std::move(s), *trees, m, head, index, std::move(*extras));
+  }
+
+  /// The rig's branches, each in the remote's branch of its name; of tags it is not known.
+  bool are_published(const std::map<std::string, std::string>& refs) const {
+    constexpr std::string_view prefix = "refs/heads/";
+    return std::all_of(refs.begin(), refs.end(), [&](const auto& named) {
+      const auto& [name, id] = named;
+      const auto commit = parse_oid(id);
+      return name.starts_with(prefix) && commit &&
+             is_published(open_.repository.get(), name.substr(prefix.size()), *commit);
+    });
   }
 
   /// Brings what the point will name into the private store. What is not whole any more is not named; without HEAD and

@@ -1,11 +1,11 @@
 #include "git/snapshot_contents.hpp"
 
 #include <fmt/core.h>
-#include <time.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <ctime>
 #include <system_error>
 #include <utility>
 
@@ -192,6 +192,7 @@ bool content_reader::read_once(int directory, const char* leaf, reading& into) {
     into.reason = std::move(why);
     return true;
   }
+  if (p_.observe != nullptr && *p_.observe) (*p_.observe)(snapshot_step::reading);
   auto& bytes = into.moment.bytes;
   bytes.resize(static_cast<std::size_t>(before.st_size));
   std::size_t got = 0;

@@ -3,6 +3,7 @@
 #include <git2.h>
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <unordered_map>
@@ -41,6 +42,7 @@ public:
     snapshot_memory* memory = nullptr;
     const recovery_limits* limits = nullptr;
     bool trusts_mode = true; ///< `core.fileMode`
+    const std::function<void(snapshot_step)>* observe = nullptr;
   };
   explicit content_reader(const parts& p)
       : p_(p)

@@ -23,7 +23,7 @@ public:
       , cancel_(cancel) {}
 
   result<std::vector<tree_change>> run() {
-    pending_.push_back({});
+    pending_.emplace_back();
     while (!pending_.empty()) {
       const auto below = std::move(pending_.back());
       pending_.pop_back();

@@ -94,4 +94,11 @@ std::optional<std::string> read_branch_commit(git_repository* repository, const 
   return to_hex(id);
 }
 
+bool is_published(git_repository* repository, const std::string& branch, const std::optional<git_oid>& commit) {
+  git_oid there{};
+  if (!commit || git_reference_name_to_id(&there, repository, ("refs/remotes/origin/" + branch).c_str()) != 0)
+    return false;
+  return git_oid_equal(&there, &*commit) != 0 || git_graph_descendant_of(repository, &there, &*commit) == 1;
+}
+
 } // namespace townkeeper::git

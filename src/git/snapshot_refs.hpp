@@ -34,4 +34,7 @@ result<std::vector<std::string>> read_stash_list(git_repository* repository);
 /// The local tip of a branch; nothing when there is none, or none that can be read.
 std::optional<std::string> read_branch_commit(git_repository* repository, const std::string& branch);
 
+/// True where the remote's branch, as it was fetched last, has the commit.
+bool is_published(git_repository* repository, const std::string& branch, const std::optional<git_oid>& commit);
+
 } // namespace townkeeper::git

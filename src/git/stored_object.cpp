@@ -1,7 +1,6 @@
 #include "git/stored_object.hpp"
 
 #include <fmt/core.h>
-#include <stdlib.h>
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -9,8 +8,10 @@
 #include <cerrno>
 #include <cstdint>
 #include <cstdio>
+#include <cstdlib>
 #include <string>
 
+#include "core/fault_point.hpp"
 #include "git/descriptor.hpp"
 #include "git/object_id.hpp"
 
@@ -109,6 +110,7 @@ result<void> write_stored_object(const fs::path& objects, const git_oid& id, std
   int failed = write_stream(file.get(), header, bytes);
   if (failed == 0 && ::fchmod(file.get(), 0444) != 0) failed = errno;
   const auto path = (directory / hex.substr(2)).native();
+  if (failed == 0) failed = fault_point("stored-object-renamed");
   if (failed == 0 && ::rename(temporary.c_str(), path.c_str()) != 0) failed = errno;
   if (failed == 0) return {};
   ::unlink(temporary.c_str());

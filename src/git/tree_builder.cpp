@@ -146,7 +146,7 @@ result<std::optional<git_oid>> tree_builder::apply_below(const std::optional<git
     for (const auto& line : *lines)
       entries.insert_or_assign(std::string(line.name), line.item);
   }
-  for (auto at = changes.begin; at != changes.end;) {
+  for (const auto* at = changes.begin; at != changes.end;) {
     const auto rest = std::string_view(at->path).substr(prefix);
     const auto slash = rest.find('/');
     const auto name = rest.substr(0, slash);
@@ -160,7 +160,7 @@ result<std::optional<git_oid>> tree_builder::apply_below(const std::optional<git
       continue;
     }
     const auto directory = rest.substr(0, slash + 1);
-    auto end = at;
+    const auto* end = at;
     while (end != changes.end && std::string_view(end->path).substr(prefix).starts_with(directory))
       ++end;
     const bool is_tree = known != entries.end() && known->second.mode == mode_directory;

@@ -5,6 +5,7 @@
 
 #include <cerrno>
 
+#include "core/fault_point.hpp"
 #include "git/checkout_conversion.hpp"
 #include "git/git_error.hpp"
 #include "git/handle.hpp"
@@ -47,9 +48,12 @@ result<staged_worktree> stage_worktree(const worktree_place& place) {
 result<void> publish(const worktree_place& place, const staged_worktree& staged) {
   const auto* name = place.agent_id.c_str();
   const auto staging = staged.staging.fd();
+  if (const int failed = fault_point("worktree-published"); failed != 0)
+    return disk_error(failed, place.worktree.native(), "cannot be put in place");
   if (const auto failed = rename_new(staging, staged_worktree::files_name, place.worktrees.get(), name); failed != 0)
     return disk_error(failed, place.worktree.native(), "cannot be put in place");
-  const auto failed = rename_new(staging, staged_worktree::registration_name, place.registrations.get(), name);
+  auto failed = fault_point("registration-published");
+  if (failed == 0) failed = rename_new(staging, staged_worktree::registration_name, place.registrations.get(), name);
   if (failed == 0) return {};
   // Back where it is removed with the rest; should even that fail, the next start finds a directory without
   // registration and mends it.
@@ -59,6 +63,8 @@ result<void> publish(const worktree_place& place, const staged_worktree& staged)
 
 result<void> note_point(int registration, const worktree_job& job) {
   if (!job.point) return {};
+  if (const int failed = fault_point("point-noted"); failed != 0)
+    return disk_error(failed, point_mark_file, "cannot be written");
   const auto& point = job.point->point;
   return create_file(registration, point_mark_file, point_mark_text({point.epoch, point.seq, point.commit}));
 }
@@ -95,6 +101,8 @@ result<worktree_restored> create_worktree(const worktree_place& place, git_repos
   auto index = serialise_index(records_of(files, stamps), files.trees);
   if (!index) return index.error();
   const auto commit = target.commit ? to_hex(*target.commit) : std::string();
+  if (const int failed = fault_point("dot-git-written"); failed != 0)
+    return disk_error(failed, ".git", "cannot be written");
   if (auto done = create_file(root, ".git", dot_git_content(place)); !done) return done.error();
   if (auto done = write_registration(registration, place, job.branch, commit, *index); !done) return done.error();
   if (auto done = note_point(registration, job); !done) return done.error();

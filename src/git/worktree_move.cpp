@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/fault_point.hpp"
 #include "core/ids.hpp"
 #include "git/checkout_conversion.hpp"
 #include "git/directory_stack.hpp"
@@ -85,6 +86,8 @@ public:
     progress_reporter progress(observe, worktree_step::files);
     if (auto done = prepare(); !done) return done.error();
     if (auto done = check_disk(); !done) return done.error();
+    if (const int failed = fault_point("move-noted"); failed != 0)
+      return disk_error(failed, move_note, "cannot be written");
     if (!resumed_)
       if (auto done = put_file(place_, registration_.get(), move_note, note_text(move_)); !done) return done.error();
     progress.begin(worktree_step::files, static_cast<std::int64_t>(changes_.written.size()));
@@ -260,6 +263,8 @@ private:
         continue; // gone already
       }
       const int flags = entry.mode == mode_submodule ? AT_REMOVEDIR : 0;
+      if (const int failed = fault_point("old-file-removed"); failed != 0)
+        return disk_error(failed, printable(entry.path), "cannot be removed");
       // EISDIR, ENOTDIR: an interrupted attempt has put the new thing there already.
       if (::unlinkat(*directory, leaf_of(entry.path), flags) != 0 && errno != ENOENT && errno != EISDIR &&
           errno != ENOTDIR)
@@ -308,7 +313,8 @@ private:
         return disk_error(errno, printable(entry.path), "cannot be created");
     } else {
       if (auto written = writer.write_one(staging.fd(), next_file, entry); !written) return written;
-      auto failed = ::renameat(staging.fd(), next_file, directory, leaf) != 0 ? errno : 0;
+      auto failed = fault_point("moved-file-placed");
+      if (failed == 0 && ::renameat(staging.fd(), next_file, directory, leaf) != 0) failed = errno;
       // Only an empty directory can be there now.
       if (failed == EISDIR && ::unlinkat(directory, leaf, AT_REMOVEDIR) == 0)
         failed = ::renameat(staging.fd(), next_file, directory, leaf) != 0 ? errno : 0;
@@ -329,6 +335,8 @@ private:
     }
     auto index = serialise_index(records, to_.files.trees);
     if (!index) return index.error();
+    if (const int failed = fault_point("moved-index-written"); failed != 0)
+      return disk_error(failed, "index", "cannot be replaced");
     return replace_file(registration_.get(), "index", *index);
   }
 
@@ -345,6 +353,8 @@ private:
       if (auto done = replace_file(registration_.get(), "HEAD", wanted); !done) return done;
     note_in_reflog(registration_.get(), reflog_line(move_.from ? to_hex(*move_.from) : null_oid_hex, to_hex(move_.to),
                                                     "townkeeper: moved to " + move_.branch));
+    if (const int failed = fault_point("move-note-removed"); failed != 0)
+      return disk_error(failed, move_note, "cannot be removed");
     if (::unlinkat(registration_.get(), move_note, 0) != 0 && errno != ENOENT)
       return disk_error(errno, move_note, "cannot be removed");
     return {};

@@ -5,6 +5,7 @@
 
 #include <cerrno>
 
+#include "core/fault_point.hpp"
 #include "core/ids.hpp"
 #include "git/path_rules.hpp"
 #include "git/repository_layout.hpp"
@@ -42,6 +43,8 @@ result<fs::path> move_to_kept(const worktree_place& place, int parent, const fs:
   if (!kept) return kept.error();
   for (int n = 1; n <= max_kept; ++n) {
     const auto name = fmt::format("{}-{}", place.agent_id, n);
+    if (const int failed = fault_point("worktree-set-aside"); failed != 0)
+      return disk_error(failed, path.native(), "cannot be moved aside");
     const auto failed = rename_new(parent, place.agent_id.c_str(), kept->get(), name.c_str());
     if (failed == 0) return directory / name;
     if (failed != EEXIST) return disk_error(failed, path.native(), "cannot be moved aside");
@@ -100,6 +103,8 @@ result<staging_directory> staging_directory::make(const worktree_place& place) {
   auto parent = open_or_make(place.worktrees.get(), staging_name, place.worktree.parent_path() / staging_name);
   if (!parent) return parent.error();
   auto name = temporary_name(place.agent_id);
+  if (const int failed = fault_point("staging-made"); failed != 0)
+    return disk_error(failed, (place.worktree.parent_path() / staging_name / name).native(), "cannot be created");
   if (::mkdirat(parent->get(), name.c_str(), 0777) != 0)
     return disk_error(errno, (place.worktree.parent_path() / staging_name / name).native(), "cannot be created");
   auto own = open_directory(parent->get(), name.c_str(), name);

@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <tuple>
 
+#include "core/fault_point.hpp"
 #include "git/git_error.hpp"
 #include "git/handle.hpp"
 #include "git/jobs.hpp"
@@ -46,9 +47,12 @@ result<void> remove_both(const worktree_place& place) {
   if (!staging) return staging.error();
   const auto* name = place.agent_id.c_str();
   for (const auto& [parent, path, as] : {std::tuple{place.worktrees.get(), &place.worktree, "files"},
-                                         std::tuple{place.registrations.get(), &place.registration, "registration"}})
+                                         std::tuple{place.registrations.get(), &place.registration, "registration"}}) {
+    if (const int failed = fault_point("worktree-removed"); failed != 0)
+      return disk_error(failed, path->native(), "cannot be removed");
     if (const auto failed = rename_new(parent, name, staging->fd(), as); failed != 0 && failed != ENOENT)
       return disk_error(failed, path->native(), "cannot be removed");
+  }
   return {};
 }
 

@@ -107,8 +107,7 @@ private:
   }
 
   result<worktree_restored> move(const worktree_work& work) {
-    const auto moved =
-        move_worktree(place_, repository_, {work.head, *target_.commit, job_.branch}, job_.cancel, observe_);
+    auto moved = move_worktree(place_, repository_, {work.head, *target_.commit, job_.branch}, job_.cancel, observe_);
     if (!moved) {
       if (moved.error().code != error_code::dirty) return moved.error();
       return leave(work, fmt::format("{} {}", moved.error().object, moved.error().message));

@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <string_view>
 
+#include "core/fault_point.hpp"
 #include "git/path_rules.hpp"
 
 namespace townkeeper::git {
@@ -74,6 +75,8 @@ result<file_stamp> worktree_writer::write_file(int directory, const char* leaf, 
   const ::mode_t permissions = entry.mode == mode_executable ? 0777 : 0666; // the umask decides, as with git
   const descriptor fd(::openat(directory, leaf, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, permissions));
   if (!fd) return cannot_create(errno, entry.path);
+  if (const int failed = fault_point("file-written"); failed != 0)
+    return disk_error(failed, printable(entry.path), "cannot be written");
   if (const auto failed = write_all(fd.get(), content); failed != 0)
     return disk_error(failed, printable(entry.path), "cannot be written");
   struct stat st {};
@@ -90,6 +93,7 @@ result<file_stamp> worktree_writer::write_symlink(int directory, const char* lea
   if (target.empty() || target.find('\0') != std::string::npos)
     return error{error_code::invalid_argument, printable(entry.path),
                  "is a symbolic link to an empty name or one with a NUL"};
+  if (const int failed = fault_point("symlink-made"); failed != 0) return cannot_create(failed, entry.path);
   if (::symlinkat(target.c_str(), directory, leaf) != 0) return cannot_create(errno, entry.path);
   struct stat st {};
   if (::fstatat(directory, leaf, &st, AT_SYMLINK_NOFOLLOW) != 0)

@@ -20,6 +20,7 @@
 
 #include "core/log.hpp"
 #include "http/header_reader.hpp"
+#include "http/request_head.hpp"
 #include "http/server_state.hpp"
 
 namespace townkeeper::http {
@@ -50,38 +51,6 @@ std::string one_line(std::string_view value) {
   std::replace_if(
       out.begin(), out.end(), [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }, ' ');
   return out;
-}
-
-/// Splits the request target (RFC 9112, 3.2): origin form, absolute form, or `*`.
-bool split_target(request& r) {
-  std::string_view rest = r.target;
-  if (const auto scheme = rest.find("://"); scheme != std::string_view::npos && rest.front() != '/') {
-    const auto begin = rest.find_first_of("/?", scheme + 3);
-    rest = begin == std::string_view::npos ? "/" : rest.substr(begin);
-  }
-  if (rest.empty() || (rest.front() != '/' && rest != "*")) return false;
-  const auto question = std::min(rest.find('?'), rest.size());
-  r.path = rest.substr(0, question);
-  r.query = rest.substr(std::min(question + 1, rest.size()));
-  return true;
-}
-
-/// Why this header cannot be answered; empty where it can. What two readers could understand differently is refused,
-/// so that nobody hides a request in another one's body (request smuggling); Beast itself refuses a length beside
-/// chunks and two lengths that differ.
-std::string_view objection(const wire::request_header<>& header) {
-  // RFC 9112, 3.2: exactly one Host, or 400.
-  if (header.version() == http_1_1 && header.count(wire::field::host) != 1)
-    return "a request carries exactly one Host field";
-  // RFC 9112, 6.3: a coding that does not end in chunked leaves the length unknown. Others than chunked we do not read.
-  if (header.count(wire::field::transfer_encoding) > 0 &&
-      (header.version() < http_1_1 || !equal_ignoring_case(header[wire::field::transfer_encoding], "chunked")))
-    return "the only transfer coding here is chunked, in HTTP/1.1";
-  // RFC 9110, 8.6: equal lengths may be refused like different ones.
-  const auto length = header[wire::field::content_length];
-  if (header.count(wire::field::content_length) > 1 || length.find(',') != std::string_view::npos)
-    return "a request carries at most one Content-Length";
-  return {};
 }
 
 } // namespace

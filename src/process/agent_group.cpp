@@ -12,6 +12,7 @@
 #include <csignal>
 #include <system_error>
 
+#include "core/fault_point.hpp"
 #include "core/log.hpp"
 #include "core/wall_clock.hpp"
 #include "process/group_record.hpp"
@@ -66,6 +67,10 @@ result<agent_group> agent_group::start(const process_launch& launch, child_progr
   if (!directory) return directory.error();
   auto output = make_pipe();
   if (!output) return output.error();
+  if (const int failed = fault_point("agent-spawned"); failed != 0) {
+    errno = failed;
+    return exhausted("no process can be made");
+  }
   auto child = fork_child(program, directory->get(), output->write_end.get());
   if (!child) return child.error();
 

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "core/bounded_json.hpp"
+#include "core/fault_point.hpp"
 #include "core/log.hpp"
 #include "git/descriptor.hpp"
 #include "process/private_files.hpp"
@@ -18,6 +19,8 @@ std::filesystem::path record_path(const std::filesystem::path& records_directory
 }
 
 result<void> write_record(const std::filesystem::path& records_directory, const group_record& record) {
+  if (const int failed = fault_point("process-recorded"); failed != 0)
+    return git::disk_error(failed, record_path(records_directory, record.pid).string(), "cannot be written");
   rapidjson::StringBuffer text;
   rapidjson::Writer<rapidjson::StringBuffer> json(text);
   json.StartObject();

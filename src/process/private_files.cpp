@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstdio>
 
+#include "core/fault_point.hpp"
 #include "core/ids.hpp"
 #include "git/descriptor.hpp"
 
@@ -34,6 +35,7 @@ result<void> write_private_file(const std::filesystem::path& file, std::string_v
   const git::descriptor fd(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
   if (!fd) return git::disk_error(errno, temporary.string(), "cannot be created");
   int failed = git::write_all(fd.get(), content);
+  if (failed == 0) failed = fault_point("private-file-renamed");
   if (failed == 0 && ::rename(temporary.c_str(), file.c_str()) != 0) failed = errno;
   if (failed == 0) return {};
   ::unlink(temporary.c_str());

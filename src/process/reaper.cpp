@@ -13,6 +13,7 @@
 #include <csignal>
 #include <utility>
 
+#include "core/fault_point.hpp"
 #include "core/wall_clock.hpp"
 #include "process/private_files.hpp"
 
@@ -61,7 +62,7 @@ result<std::shared_ptr<process_reaper>> process_reaper::create(agent_processes_o
 
 // -- from any thread --------------------------------------------------------------------------------------------------
 
-void process_reaper::start(process_launch launch, std::function<void(result<int>)> started,
+void process_reaper::start(process_launch launch, const std::function<void(result<int>)>& started,
                            std::function<void(process_end)> ended) {
   const auto agent = launch.agent_id;
   const bool taken = post(
@@ -215,8 +216,11 @@ void process_reaper::launch_group(const process_launch& launch, std::function<vo
 result<agent_group> process_reaper::make_group(const process_launch& launch) {
   auto program = prepare_program(launch);
   if (!program) return program.error();
-  for (const auto& [file, content] : launch.files)
+  for (const auto& [file, content] : launch.files) {
+    if (const int failed = fault_point("agent-file-written"); failed != 0)
+      return git::disk_error(failed, file.string(), "cannot be written");
     if (auto written = write_private_file(file, content); !written) return written.error();
+  }
   auto log = rotated_log::open(launch.log, options_.log_max_bytes, options_.log_files);
   if (!log) return log.error();
   return agent_group::start(launch, std::move(*program), options_.records_directory, std::move(*log));
@@ -261,14 +265,14 @@ void process_reaper::finish(std::map<int, agent_group>::iterator at) {
 void process_reaper::reap_orphans() {
   siginfo_t info{};
   while (::waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid != 0) {
-    if (groups_.count(info.si_pid) == 0) {
+    if (!groups_.contains(info.si_pid)) {
       ::waitpid(info.si_pid, nullptr, WNOHANG);
       info = {};
       continue;
     }
     // A leader that is kept as a zombie hides those behind it.
     for (const auto& process : read_processes())
-      if (process.parent == ::getpid() && !process.lives() && groups_.count(process.pid) == 0)
+      if (process.parent == ::getpid() && !process.lives() && !groups_.contains(process.pid))
         ::waitpid(process.pid, nullptr, WNOHANG);
     return;
   }

@@ -18,7 +18,8 @@ public:
   process_reaper& operator=(const process_reaper&) = delete;
 
   /// What `process_runner` promises; from any thread, without waiting.
-  void start(process_launch launch, std::function<void(result<int>)> started, std::function<void(process_end)> ended);
+  void start(process_launch launch, const std::function<void(result<int>)>& started,
+             std::function<void(process_end)> ended);
   void stop(int pid, std::chrono::milliseconds grace);
   std::string last_activity_at(int pid);
 

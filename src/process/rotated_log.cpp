@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cstdio>
 
+#include "core/fault_point.hpp"
 #include "process/private_files.hpp"
 
 namespace townkeeper {
@@ -71,6 +72,7 @@ int rotated_log::open_current() {
 }
 
 int rotated_log::rotate() {
+  if (const int failed = fault_point("agent-log-rotated"); failed != 0) return failed;
   for (auto n = files_ - 1; n > 0; --n)
     if (::renameat(directory_.get(), numbered(n - 1).c_str(), directory_.get(), numbered(n).c_str()) != 0 &&
         errno != ENOENT)

@@ -191,6 +191,18 @@ result<std::vector<finished_agent>> decode_finished_agents(const answer_data& da
   return finished;
 }
 
+result<std::optional<std::int64_t>> decode_live_epoch(const answer_data& data) {
+  object_reader in(data.value(), {});
+  const auto* container = in.find_object("container");
+  if (!in.ok()) return error{error_code::corrupt, "state", in.problem()};
+  if (container == nullptr) return std::optional<std::int64_t>{};
+  object_reader newest(*container, "container");
+  const auto epoch = newest.integer("epoch", 1);
+  const bool lives = newest.boolean("live");
+  if (!newest.ok()) return error{error_code::corrupt, "state", newest.problem()};
+  return lives ? std::optional{epoch} : std::nullopt;
+}
+
 result<std::optional<std::string>> decode_snapshot_request(std::string_view body) {
   constexpr auto what = "snapshot";
   if (body.empty()) return std::optional<std::string>{};
@@ -225,6 +237,8 @@ std::optional<std::chrono::system_clock::time_point> parse_time(std::string_view
   const c::year_month_day date{c::year{year}, c::month{static_cast<unsigned>(month)},
                                c::day{static_cast<unsigned>(day)}};
   if (!offset || !date.ok() || hour > 23 || minute > 59 || second > 60) return std::nullopt;
+  // The clock counts nanoseconds in 64 bits, from 1677 to 2262: a time beyond would come out as any other.
+  if (year < 1678 || year > 2261) return std::nullopt;
   return c::sys_days{date} + c::hours{hour} + c::minutes{minute} + c::seconds{second} + fraction - *offset;
 }
 

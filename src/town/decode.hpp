@@ -51,6 +51,9 @@ struct finished_agent {
 /// Of `GET /state`: who is finished. An agent whose entry cannot be read is not.
 result<std::vector<finished_agent>> decode_finished_agents(const answer_data& data);
 
+/// Of `GET /state`: the epoch of the container that lives; nothing: none does.
+result<std::optional<std::int64_t>> decode_live_epoch(const answer_data& data);
+
 /// The body of `POST /agents/start`. Ids, branches, URL and identity follow the rules of the desired state; names of
 /// variables are
 /// `[A-Za-z_][A-Za-z0-9_]*`. Fields that are not named in the contract are ignored.
@@ -68,7 +71,7 @@ result<token_refresh> decode_token_refresh(std::string_view body);
 result<std::optional<std::string>> decode_snapshot_request(std::string_view body);
 
 /// `2026-11-22T12:00:00Z`, with or without a fraction of a second, or with an offset (`+01:00`) in place of `Z` (RFC
-/// 3339).
+/// 3339), of the years 1678 to 2261.
 std::optional<std::chrono::system_clock::time_point> parse_time(std::string_view text);
 
 } // namespace townkeeper::town

@@ -4,6 +4,7 @@
 #include <sys/inotify.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <system_error>
 #include <utility>
@@ -47,10 +48,11 @@ std::string watched_directory::path_of(std::string_view child) const {
   std::vector<std::string_view> names{child};
   for (const auto* at = this; at->parent != nullptr; at = at->parent)
     names.push_back(at->name);
+  std::reverse(names.begin(), names.end());
   std::string out;
-  for (auto at = names.rbegin(); at != names.rend(); ++at) {
+  for (const auto each : names) {
     if (!out.empty()) out += '/';
-    out += *at;
+    out += each;
   }
   return out;
 }

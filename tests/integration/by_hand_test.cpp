@@ -95,10 +95,74 @@ TEST_CASE("by hand: a snapshot on demand, found, shown, applied and exported in 
   const auto dropped = run_cli({"recovery", "drop", "--rig", "api", "--agent", "ada", "--recovery"}, clone, operators);
   INFO(dropped.out << dropped.err);
   CHECK(dropped.status == 0);
+  // The container lives and saves under it.
+  CHECK(dropped.out.find("stays: " + ref) != std::string::npos);
+  CHECK_FALSE(test::id_of(server.repository_path("api"), ref).empty());
 
   const auto drained = run_cli({"drain", "--wait", "--workspace", box.workspace().string()}, "/",
                                {{"TOWNKEEPER_CONTROL_TOKEN", control_token}});
   INFO(drained.out << drained.err);
   CHECK(drained.status == 0);
   CHECK(box.wait_for_exit() == 0);
+}
+
+TEST_CASE("by hand: a recovery point that is dropped is not found again at the next wake") {
+  test::remote server;
+  test::town town;
+  const test::town_admin admin{town, town_id};
+  server.make_repository("api");
+  const auto tip = server.commit("api", {"work/ada", {{"a", "1\n"}}, {}, "begin", "main"});
+  admin.put_rig("api", server.url("api"));
+  admin.put_agent("api", "ada", "work/ada", R"(,"headCommit":")" + tip + "\"");
+  test::container box{container_for(town, configuration())};
+  box.start();
+  INFO(box.log());
+  REQUIRE(box.wait_for_phase("ready"));
+  std::ofstream{box.worktree("api", "ada") / "new"} << "to be dropped\n";
+  box.terminate();
+  REQUIRE(box.wait_for_exit() == 0);
+  box.wipe_disk();
+  const auto repository = server.repository_path("api");
+  const auto ref = "refs/townkeeper/" + town_id + "/ada/1";
+  REQUIRE_FALSE(test::id_of(repository, ref).empty());
+  const auto kept = "refs/townkeeper/" + town_id + "/ada/kept/1-9";
+  test::run_git(repository, {"update-ref", kept, ref});
+
+  const test::temp_dir dir{"by-hand"};
+  const auto clone = dir.path() / "clone";
+  test::run_git("/", {"clone", "-q", server.url("api"), clone.string()});
+  const std::map<std::string, std::string> operators{{"GASTOWN_API_URL", town.base_url()},
+                                                     {"GASTOWN_TOWN_ID", town_id},
+                                                     {"GASTOWN_ADMIN_TOKEN", town.mint(town_id, "admin")}};
+  const std::vector<std::string> drop{"recovery", "drop", "--rig", "api", "--agent", "ada", "--recovery"};
+  const auto check_dropped = [&] {
+    const auto dropped = run_cli(drop, clone, operators);
+    INFO(dropped.out << dropped.err);
+    CHECK(dropped.status == 0);
+    CHECK(test::id_of(repository, ref).empty());
+    CHECK_FALSE(test::id_of(repository, kept).empty());
+  };
+  SECTION("while everything sleeps") {
+    check_dropped();
+    box.start();
+    REQUIRE(box.wait_for_phase("ready"));
+  }
+  SECTION("one that cannot be read, while a container waits for it") {
+    test::run_git(repository, {"update-ref", ref, "main"});
+    box.start();
+    REQUIRE(box.wait_for_phase("degraded"));
+    check_dropped();
+    REQUIRE(box.wait_for_phase("ready"));
+  }
+  SECTION("outside a clone the command says that a part is left to be done") {
+    const auto dropped = run_cli(drop, dir.path(), operators);
+    CHECK(dropped.status != 0);
+    CHECK(dropped.err.find("found again at its next wake") != std::string::npos);
+    check_dropped();
+    box.start();
+    REQUIRE(box.wait_for_phase("ready"));
+  }
+  const auto health = box.health();
+  CHECK(text(agent_in(health, "ada"), "outcome") == "restored");
+  CHECK_FALSE(std::filesystem::exists(box.worktree("api", "ada") / "new"));
 }

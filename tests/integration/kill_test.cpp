@@ -59,7 +59,7 @@ TEST_CASE("killed without a word while 8 agents edit, stage and commit: only the
   }
   editing workers;
   const auto protect = defaults ? std::string{} : R"("push_interval":"1s","quiet":"200ms","latest":"800ms")";
-  test::container box{container_for(town, configuration(workers.command("0.05"), {}, {}, protect))};
+  test::container box{container_for(town, configuration(workers.command(defaults ? "0.2" : "0.05"), {}, {}, protect))};
   std::vector<double> losses;
   for (int kill = 0; kill < kills; ++kill) {
     CAPTURE(kill, seed);

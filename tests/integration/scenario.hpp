@@ -9,6 +9,7 @@
 
 #include "tests/support/container.hpp"
 #include "tests/support/remote.hpp"
+#include "tests/support/scripted_agents.hpp"
 #include "tests/support/town.hpp"
 
 /// What every integration test stands on: a real town, a real git server, and the real daemon in a container.
@@ -41,46 +42,9 @@ std::string configuration(const std::string& command = {}, const std::string& mo
 
 test::container_options container_for(const test::town& town, const std::string& config);
 
-/// The scripted worker and the directory that outlives its container.
-class witness {
-public:
-  struct entry {
-    std::string word; ///< start or step
-    std::string id;   ///< dispatch id or step number
-    std::string what; ///< step it resumed from, or commit
-  };
-
-  /// JSON array for `agents.command`.
-  std::string command() const;
-  std::vector<entry> journal(const std::string& agent_id) const;
-  std::vector<entry> all(const std::string& agent_id, const std::string& word) const;
-  void let_work(bool allowed);
-  /// True when the worker has seen that it shall not work: nothing of it is under way.
-  bool is_idle(const std::string& agent_id) const;
-  void finish();
-
-private:
-  test::temp_dir dir_{"witness"};
-};
-
-/// The scripted agent that never stands still, and what it wrote down outside its container.
-class editing {
-public:
-  struct edit {
-    std::int64_t number = 0, at_ns = 0; ///< nanoseconds since the epoch, when it was done
-  };
-
-  /// JSON array for `agents.command`; the pause after each edit in seconds.
-  std::string command(const std::string& pause) const;
-  std::vector<edit> edits(const std::string& agent_id) const;
-  /// What came after `number` is not on record any more.
-  void forget_after(const std::string& agent_id, std::int64_t number);
-  void let_work(bool allowed);
-  void finish();
-
-private:
-  test::temp_dir dir_{"editing"};
-};
+/// The scripted agents (tests/support/scripted_agents.hpp), as the tests call them.
+using witness = test::worker;
+using editing = test::editor;
 
 /// `git status --porcelain` is empty, HEAD is on the branch, and both it and the upstream are at the remote's tip.
 void check_restored(const std::filesystem::path& worktree, const std::string& branch, const std::string& remote_tip);

@@ -135,3 +135,65 @@ TEST_CASE("a dirty warm worktree is said to be left as it was") {
     return std::string{prime["recovery"]["note"].GetString()}.find("left exactly as it was") != std::string::npos;
   }));
 }
+
+TEST_CASE("a warm disk that could not be restored is saved at SIGTERM, or its unsaved work is named") {
+  warm_town t;
+  const auto repository = t.server.repository_path("api");
+  const auto ref = [](const std::string& agent, int epoch) {
+    return "refs/townkeeper/" + town_id + "/" + agent + "/" + std::to_string(epoch);
+  };
+  // ada's work is saved by the second container, and is what the disk holds; bob's is of after that; the others' is
+  // not.
+  t.box->start();
+  REQUIRE(t.box->wait_for_phase("ready"));
+  std::ofstream{t.worktree("ada") / "untracked"} << "saved\n";
+  REQUIRE(test::wait_until([&] { return !test::id_of(repository, ref("ada", 2)).empty(); }));
+  t.box->kill();
+  std::ofstream{t.worktree("bob") / "bob", std::ios::app} << "an edit\n";
+  std::ofstream{t.worktree("bob") / "untracked"} << "new\n";
+
+  t.server.stop();
+  t.box->options().environment["TOWNKEEPER_RESTORE_RETRY_FAILED"] = "1h"; // so that SIGTERM finds it as it is
+  t.box->start();
+  INFO(t.box->log());
+  REQUIRE(t.box->wait_for_phase("degraded"));
+  const auto saved_of = [&](const std::string& agent) -> std::optional<bool> {
+    const auto state = t.admin.state();
+    for (const auto& each : state["container"]["drainedAgents"].GetArray())
+      if (each["agentId"].GetString() == agent) return each["saved"].GetBool();
+    return std::nullopt;
+  };
+  SECTION("the remote is still down: the exit code is 75, and each is named") {
+    t.box->terminate();
+    CHECK(t.box->wait_for_exit() == 75);
+    CHECK(saved_of("bob") == false);
+    CHECK(saved_of("ada") == false); // whether the remote has it could not be seen
+    INFO(t.box->log());
+    CHECK_FALSE(saved_of("cyd")); // it is clean, and its commit was on the remote
+    const auto log = t.box->log();
+    CHECK(log.find("stopped with unsaved work") != std::string::npos);
+    CHECK(log.find("was not restored at this wake") != std::string::npos);
+  }
+  SECTION("the remote is back: under the epoch's own ref, and the next wake has it") {
+    t.server.start();
+    t.box->terminate();
+    CHECK(t.box->wait_for_exit() == 0);
+    CHECK(saved_of("bob") == true);
+    CHECK(saved_of("ada") == true);
+    t.box->wipe_disk();
+    t.box->start();
+    REQUIRE(t.box->wait_for_phase("ready"));
+    CHECK(test::run_git(t.worktree("bob"), {"status", "--porcelain"}) == " M bob\n?? untracked");
+    CHECK(test::run_git(t.worktree("ada"), {"status", "--porcelain"}) == "?? untracked");
+  }
+  SECTION("the remote is back with a newer point: what the disk holds is kept beside it") {
+    const auto newer = test::id_of(repository, ref("ada", 2));
+    test::run_git(repository, {"update-ref", ref("bob", 2), newer});
+    t.server.start();
+    t.box->terminate();
+    CHECK(t.box->wait_for_exit() == 0);
+    CHECK(test::id_of(repository, ref("bob", 3)).empty());
+    CHECK_FALSE(test::run_git(repository, {"for-each-ref", "refs/townkeeper/" + town_id + "/bob/kept"}).empty());
+    CHECK(test::id_of(repository, ref("bob", 2)) == newer);
+  }
+}

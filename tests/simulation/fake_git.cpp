@@ -236,7 +236,7 @@ git_plan<git::snapshot> fake_git::taken(const git::snapshot_job& job) const {
   s.branch = job.branch;
   s.repository = job.repository;
   const auto moment = moments.find(job.agent_id);
-  s.uncommitted = moment != moments.end();
+  s.uncommitted = s.holds_work = moment != moments.end();
   s.fingerprint = s.uncommitted ? moment->second : "clean";
   s.files.modified = s.uncommitted ? 1 : 0;
   s.files.untracked = s.uncommitted ? 1 : 0;
@@ -251,7 +251,8 @@ git_plan<git::snapshot> fake_git::taken(const git::snapshot_job& job) const {
 
 git_plan<std::vector<git::pushed_point>> fake_git::pushed(const git::push_job& job) {
   std::vector<git::pushed_point> all;
-  for (const auto& item : job.items) {
+  for (auto item : job.items) {
+    if (!item.kept_ref.empty() && older_disks.contains(item.taken.agent_id)) item.ref = item.kept_ref;
     git::pushed_point p{item.taken.agent_id, std::optional<town::recovery_point>{}, git::refusal::none, 100};
     if (item.taken.uncommitted || item.even_if_clean || points.contains(item.ref)) {
       town::recovery_point point;

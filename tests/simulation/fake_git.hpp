@@ -62,6 +62,7 @@ struct fake_git {
   std::function<void(const git::worktree_job&)> touched;
 
   std::set<std::string> missing_branches; ///< no remote has them
+  std::set<std::string> older_disks;      ///< agents whose unrestored worktree is of before their newest point
 
   std::vector<fetch> fetches;     ///< in the order they came
   std::vector<restore> worktrees; ///< restores and removals

@@ -111,6 +111,9 @@ worktree_actor::behavior_type worktree_asker(worktree_actor::stateful_pointer<as
       [=](const worktree_result& r) { log->all.emplace_back("restore " + r.agent_id, failure_of(r.outcome)); },
       [](const retire_worktree&) {},
       [=](const removal_result& r) { log->all.emplace_back("remove " + r.agent_id, failure_of(r.outcome)); },
+      [](const save_now&) {
+        return save_answer{"", error{}};
+      },
       [](const retry_due&) {},
   };
 }

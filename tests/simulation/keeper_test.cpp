@@ -251,6 +251,23 @@ TEST_CASE("a failed save is tried again with backoff, its reason is in health an
   CHECK_FALSE(sim.last_word("a1").failure);
 }
 
+TEST_CASE("a push that breaks off saves nothing: only what the remote has acknowledged is saved") {
+  protection_simulation sim;
+  sim.settle({"a1"});
+  sim.git->on_push = [](const git::push_job&) {
+    return failing<std::vector<git::pushed_point>>(error_code::unavailable, "the connection broke");
+  };
+  sim.edit("a1", "one");
+  sim.advance(1min);
+  CHECK(sim.unsaved_age("a1") == 1min);
+  REQUIRE(sim.last_word("a1").failure);
+  CHECK(sim.last_word("a1").failure->message == "the connection broke");
+  sim.git->on_push = nullptr;
+  sim.advance(2min);
+  CHECK(sim.saved("a1") == "one");
+  CHECK_FALSE(sim.unsaved_age("a1"));
+}
+
 TEST_CASE("a failed snapshot is a failed save") {
   protection_simulation sim;
   sim.settle({"a1"});

@@ -36,6 +36,9 @@ worktree_actor::behavior_type listener(worktree_actor::stateful_pointer<listener
       [](const worktree_result&) {},
       [](const retire_worktree&) {},
       [](const removal_result&) {},
+      [](const save_now&) {
+        return save_answer{"", error{}};
+      },
       [](const retry_due&) {},
   };
 }

@@ -1,4 +1,5 @@
 #include "supervisor_fixture.hpp"
+#include "tests/support/temp_dir.hpp"
 
 using namespace townkeeper;
 using namespace townkeeper::simulation;
@@ -253,4 +254,68 @@ TEST_CASE("an actor that the daemon cannot do without crashes: everything is sav
   CHECK(has_ended(sim));
   CHECK(*sim.exit_code == 70);
   CHECK(sim.git->points.contains(ref_of("a1")));
+}
+
+TEST_CASE("a drain saves what a warm disk holds that could not be restored, or names it") {
+  test::temp_dir workspace{"warm"};
+  const auto rigs = workspace.path() / "rigs";
+  for (const auto* agent : {"a1", "a2"}) {
+    std::filesystem::create_directories(rigs / "r/worktrees" / agent);
+    std::filesystem::create_directories(rigs / "r/repo.git/worktrees" / agent);
+  }
+  town_simulation sim{7, 1s, rigs};
+  sim.git->on_fetch = [&](const git::repository_job& job) {
+    return job.rig_id == "r" ? failing<git::repository_restored>(error_code::unavailable, "connection refused")
+                             : sim.git->fetched(job);
+  };
+  sim.desire(town_simulation::usual_town());
+  sim.git->moments["a1"] = "left by the last container"; // and a2 is clean
+  SECTION("the remote is back: under the agent's own ref") {
+    sim.advance(50s);
+    sim.tell(sim.subject, shutdown{"SIGTERM"});
+    sim.advance(30s);
+    CHECK(has_ended(sim));
+    CHECK(*sim.exit_code == 0);
+    CHECK(sim.git->points.at(ref_of("a1")).commit.starts_with("left by the last container"));
+    CHECK(drained(sim, "a1")->saved);
+    CHECK(drained(sim, "a1")->ref == ref_of("a1"));
+    CHECK(drained(sim, "a2") == nullptr);
+    // Once: nobody has worked in it since.
+    CHECK(std::count_if(sim.git->snapshots.begin(), sim.git->snapshots.end(),
+                        [](const auto& s) { return s.job.agent_id == "a1"; }) == 1);
+    CHECK(sim.git->restores_of("a1") == 0);
+  }
+  SECTION("the same while the rig still tries") {
+    sim.tell(sim.subject, shutdown{"SIGTERM"});
+    sim.advance(30s);
+    CHECK(*sim.exit_code == 0);
+    CHECK(drained(sim, "a1")->ref == ref_of("a1"));
+  }
+  SECTION("the remote is back, and has a newer point: as a kept one") {
+    sim.git->older_disks = {"a1"};
+    sim.advance(50s);
+    sim.tell(sim.subject, shutdown{"SIGTERM"});
+    sim.advance(30s);
+    CHECK(*sim.exit_code == 0);
+    CHECK_FALSE(sim.git->points.contains(ref_of("a1")));
+    REQUIRE(drained(sim, "a1") != nullptr);
+    CHECK(git::is_kept_point(*drained(sim, "a1")->ref));
+    CHECK(sim.town_said->points.back().kept);
+  }
+  SECTION("the remote is down: named, with the reason; what is clean is not") {
+    sim.git->on_push = [&](const git::push_job& job) {
+      return job.rig_id == "r" ? failing<std::vector<git::pushed_point>>(error_code::unavailable, "connection refused")
+                               : sim.git->pushed(job);
+    };
+    sim.advance(50s);
+    sim.tell(sim.subject, shutdown{"SIGTERM"});
+    sim.advance(60s);
+    CHECK(has_ended(sim));
+    CHECK(*sim.exit_code == 75);
+    REQUIRE(drained(sim, "a1") != nullptr);
+    CHECK_FALSE(drained(sim, "a1")->saved);
+    CHECK(drained(sim, "a1")->failure->message.find("connection refused") != std::string::npos);
+    CHECK(drained(sim, "a2") == nullptr);
+    CHECK(drained(sim, "b1")->saved);
+  }
 }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <chrono>
+#include <filesystem>
 #include <memory>
 #include <set>
 #include <string>
@@ -36,11 +37,12 @@ struct town_simulation : virtual_town {
   supervisor_actor subject;
 
   /// With `idle_interval` health publishes its picture that often when nothing changes.
-  explicit town_simulation(std::uint64_t seed = 7, std::chrono::milliseconds idle_interval = std::chrono::seconds{1})
+  explicit town_simulation(std::uint64_t seed = 7, std::chrono::milliseconds idle_interval = std::chrono::seconds{1},
+                           std::filesystem::path rigs = "/w/rigs")
       : real_health(keep(spawn_real_health(idle_interval)))
       , picture(keep(spawn_health_recorder(system(), heard, real_health))) {
     supervisor_config config;
-    config.rigs_directory = "/w/rigs";
+    config.rigs_directory = std::move(rigs);
     config.executor = executor;
     config.town = link;
     config.health = picture;

@@ -30,7 +30,9 @@ supervisor_actor::behavior_type recorder(supervisor_actor::stateful_pointer<supe
       [](const snapshot_query&) { return snapshot_answer{}; },
       [=](const keep_disk& wanted) {
         log->kept.push_back(wanted.job);
-        return keep_disk_answer{log->keep_outcome};
+        log->keep_orders.push_back(wanted);
+        if (!log->keep_outcome) return keep_disk_answer{log->keep_outcome.error()};
+        return keep_disk_answer{std::optional{*log->keep_outcome}};
       },
       [](const predecessor_due&) {},
       [](const fenced&) {},

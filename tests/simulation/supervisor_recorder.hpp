@@ -17,6 +17,7 @@ struct supervisor_log {
   std::vector<worktree_retired> retired;
   std::vector<std::string> idle, gone; ///< agent ids
   std::vector<git::snapshot_job> kept; ///< what an older disk held
+  std::vector<keep_disk> keep_orders;  ///< the same, whole
   /// What keeping comes to.
   result<town::recovery_point> keep_outcome = error{error_code::unavailable, "a1", "nothing saves this rig just now"};
 };

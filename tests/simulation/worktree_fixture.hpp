@@ -2,6 +2,7 @@
 
 #include <caf/typed_event_based_actor.hpp>
 
+#include <filesystem>
 #include <memory>
 #include <optional>
 #include <string>
@@ -29,12 +30,13 @@ struct worktree_simulation : virtual_town {
   rig_actor rig;
   worktree_actor subject;
 
-  explicit worktree_simulation(std::optional<town::agent_report> settled = std::nullopt) {
+  explicit worktree_simulation(std::optional<town::agent_report> settled = std::nullopt,
+                               std::filesystem::path directory = "/w/rigs/r/worktrees/a1") {
     rig = keep(spawn_rig_recorder(system(), rig_heard));
     worktree_config config;
     config.rig_id = "r";
     config.agent_id = "a1";
-    config.directory = "/w/rigs/r/worktrees/a1";
+    config.directory = std::move(directory);
     config.executor = keep(spawn_fake_executor(system(), git));
     config.health = keep(spawn_health_recorder(system(), health));
     config.supervisor = keep(spawn_supervisor_recorder(system(), supervisor)).address();

@@ -53,7 +53,9 @@ bool wait_until(const std::function<bool()>& reached, std::chrono::milliseconds 
 
 container::container(container_options options)
     : options_{std::move(options)}
-    , workspace_{dir_.path() / "workspace"} {}
+    , workspace_{dir_.path() / "workspace"} {
+  if (options_.disk_bytes > 0) disk_ = std::make_unique<small_disk>(workspace_, options_.disk_bytes);
+}
 
 void container::launch() {
   url_.clear();
@@ -113,7 +115,44 @@ std::optional<int> container::wait_for_exit(std::chrono::milliseconds deadline) 
   return process_ ? process_->wait(deadline) : std::nullopt;
 }
 
+container_ending container::end(std::chrono::milliseconds grace) {
+  const auto begun = std::chrono::steady_clock::now();
+  const auto since = [&] {
+    return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - begun);
+  };
+  terminate();
+  container_ending out;
+  if (const auto code = wait_for_exit(grace)) {
+    out.code = *code;
+  } else {
+    out.killed = true;
+    out.code = 128 + SIGKILL;
+  }
+  out.took = since();
+  kill();
+  return out;
+}
+
+std::int64_t container::descriptors() const {
+  if (!process_ || !process_->running()) return 0;
+  std::error_code gone;
+  std::int64_t count = 0;
+  const auto directory = "/proc/" + std::to_string(process_->pid()) + "/fd";
+  for (auto it = std::filesystem::directory_iterator{directory, gone}; !gone && it != std::filesystem::end(it);
+       it.increment(gone))
+    ++count;
+  return count;
+}
+
+std::int64_t container::resident_bytes() const {
+  if (!process_ || !process_->running()) return 0;
+  std::int64_t pages = 0, resident = 0;
+  std::ifstream{"/proc/" + std::to_string(process_->pid()) + "/statm"} >> pages >> resident;
+  return resident * sysconf(_SC_PAGESIZE);
+}
+
 void container::wipe_disk() {
+  if (disk_) return disk_->wipe();
   std::filesystem::remove_all(workspace_);
 }
 

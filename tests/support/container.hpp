@@ -3,6 +3,7 @@
 #include <rapidjson/document.h>
 
 #include <chrono>
+#include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <map>
@@ -14,6 +15,7 @@
 
 #include "child_process.hpp"
 #include "http_request.hpp"
+#include "small_disk.hpp"
 #include "temp_dir.hpp"
 #include "town.hpp"
 
@@ -26,6 +28,14 @@ struct container_options {
   std::string config = "{}"; ///< the configuration file
   std::map<std::string, std::string> environment = {};
   std::vector<std::string> arguments = {}; ///< after `townkeeper run …`
+  std::int64_t disk_bytes = 0;             ///< a disk of its own of this size (see small_disk); 0: the machine's
+};
+
+/// How a container ended that was given a grace period.
+struct container_ending {
+  int code = 0;                      ///< its exit code, or 128 plus a signal
+  bool killed = false;               ///< it had not ended when its grace was over
+  std::chrono::milliseconds took{0}; ///< from SIGTERM to the end
 };
 
 /// A container: the real daemon with a workspace of its own, which can be wiped as a platform would. One lives at a
@@ -47,8 +57,15 @@ public:
   void terminate();
   /// Its exit code, or 128 plus a signal.
   std::optional<int> wait_for_exit(std::chrono::milliseconds deadline = std::chrono::seconds{30});
+  /// As a platform ends a container: SIGTERM, and SIGKILL to all of it when it has not ended within its grace.
+  container_ending end(std::chrono::milliseconds grace);
   /// Removes everything the daemon had on its disk.
   void wipe_disk();
+  /// Its own disk; null without `disk_bytes`.
+  const small_disk* disk() const { return disk_.get(); }
+  /// Open descriptors and resident memory (bytes) of the daemon; 0 when it does not run.
+  std::int64_t descriptors() const;
+  std::int64_t resident_bytes() const;
 
   child_process* process() { return process_.get(); }
   const container_options& options() const { return options_; }
@@ -77,6 +94,7 @@ private:
   container_options options_;
   temp_dir dir_{"container"};
   std::filesystem::path workspace_;
+  std::unique_ptr<small_disk> disk_;
   std::unique_ptr<child_process> process_;
   std::string url_;
 };

@@ -171,6 +171,39 @@ void remote::answer_normally(const std::string& name) {
   fs::remove(dir_.path() / "answers" / (name + ".post"));
 }
 
+void remote::expire_token(const std::string& name) {
+  replace(dir_.path() / "tokens" / name, "nobody:has-expired\n");
+}
+
+void remote::set_read_only(const std::string& name, bool read_only) const {
+  run_git(repository_path(name), {"config", "http.receivepack", read_only ? "false" : "true"});
+}
+
+void remote::put_hook(const std::string& name, const std::string& hook, const std::string& script) const {
+  const auto file = repository_path(name) / "hooks" / hook;
+  replace(file, "#!/bin/sh\n" + script);
+  fs::permissions(file, fs::perms::owner_all);
+}
+
+void remote::remove_hook(const std::string& name, const std::string& hook) const {
+  fs::remove(repository_path(name) / "hooks" / hook);
+}
+
+void remote::set_quota(const std::string& name, int kib) const {
+  // What is pushed lies in a quarantine until the hook has agreed (git-receive-pack(1)). Its apparent size: blocks are
+  // given out later.
+  put_hook(name, "pre-receive",
+           "used=$(du -sk --apparent-size \"$GIT_QUARANTINE_PATH\" | cut -f1)\n[ \"$used\" -le " + std::to_string(kib) +
+               " ] || { echo 'quota exceeded' >&2; exit 1; }\n");
+}
+
+void remote::refuse_paths(const std::string& name, const std::string& expression) const {
+  put_hook(name, "pre-receive",
+           "while read -r old new ref; do\n  case $new in *[!0]*) ;; *) continue;; esac\n"
+           "  git ls-tree -r --name-only \"$new\" | grep -Eq '" +
+               expression + "' && { echo 'path refused' >&2; exit 1; }\ndone\nexit 0\n");
+}
+
 // -- repositories -----------------------------------------------------------
 
 fs::path remote::repository_path(const std::string& name) const {

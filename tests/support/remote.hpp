@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "fixed_answer.hpp"
 #include "git_cli.hpp"
 #include "lighttpd.hpp"
 #include "private_ca.hpp"
@@ -31,13 +32,6 @@ struct repository_options {
   std::string default_branch = "main"; ///< what HEAD names
   bool empty = false;                  ///< true: no commit; false: one commit with a `README` on the default branch
   std::string object_format = "sha1";
-};
-
-/// An answer in the place of git's, for one repository.
-struct fixed_answer {
-  int status = 500;
-  std::map<std::string, std::string> headers = {}; ///< `{"Retry-After", "7"}`, `{"Location", "http://…"}`
-  std::string body = {};
 };
 
 /// A git server as the world has them: git's own `git-http-backend` behind lighttpd, on 127.0.0.1 and a free port;
@@ -88,12 +82,26 @@ public:
   /// once.
   void demand_token(const std::string& name, const std::string& user, const std::string& token);
   void demand_nothing(const std::string& name);
+  /// The token that is demanded has expired: it is refused, as any other is, until `demand_token` says the next one.
+  void expire_token(const std::string& name);
 
   /// Answers every request for the repository with this, until `answer_normally`.
   void answer_with(const std::string& name, const fixed_answer& answer);
   /// The same for what is posted only: the advertisement is git's own.
   void answer_posts_with(const std::string& name, const fixed_answer& answer);
   void answer_normally(const std::string& name);
+
+  /// Fetches are answered, pushes are refused (403), until it may be written to again.
+  void set_read_only(const std::string& name, bool read_only) const;
+  /// A hook of the repository (`pre-receive`, `update`, …), a script of /bin/sh without its first line.
+  void put_hook(const std::string& name, const std::string& hook, const std::string& script) const;
+  void remove_hook(const std::string& name, const std::string& hook) const;
+  /// A quota, kept by a pre-receive hook: a push that brings more than so many bytes (KiB, as objects take on the disk)
+  /// is refused with "quota exceeded".
+  void set_quota(const std::string& name, int kib) const;
+  /// A secret scanner or naming rule: a push with a file whose path matches this extended regular expression is
+  /// refused with "path refused".
+  void refuse_paths(const std::string& name, const std::string& expression) const;
 
   // -- repositories ---------------------------------------------------------
 

@@ -117,6 +117,14 @@ void town::kill() {
   pid_ = -1;
 }
 
+void town::hang() {
+  if (running()) ::kill(pid_, SIGSTOP);
+}
+
+void town::resume() {
+  if (running()) ::kill(pid_, SIGCONT);
+}
+
 void town::start() {
   if (running()) return;
   auto more = options_.environment;

@@ -34,6 +34,11 @@ public:
   /// SIGKILL, and waits until the process is gone. Nothing when it is not running.
   void kill();
 
+  /// Stops answering: connections are still accepted (by the kernel), and then nothing comes (SIGSTOP). `resume` ends
+  /// it, and so does `kill`.
+  void hang();
+  void resume();
+
   /// Starts it again on the same state and the same port.
   void start();
 

@@ -70,7 +70,6 @@ TEST_CASE("every setting reaches the actor it is for") {
   CHECK(root.saver.limits.point_bytes == 2048);
   CHECK(root.saver.limits.untracked_files == 9);
   CHECK(root.saver.limits.include == std::vector<std::string>{".env"});
-  CHECK(root.worktree.recovery.limits.include == root.saver.limits.include);
   CHECK(root.saver.transfer.stall == 3s);
   CHECK(root.saver.urls.allow_file);
   CHECK(root.keeper.quiet == 1s);

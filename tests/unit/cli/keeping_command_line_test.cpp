@@ -81,9 +81,10 @@ TEST_CASE("what is dropped is said exactly: a kept point, a recovery point, or t
   CHECK(kept.rig_id == "r1");
   CHECK(kept.agent_id == "a1");
   CHECK(kept.commit == "0abc");
-  const auto lost =
-      parsed<drop_recovery>({"recovery", "drop", "--agent", "a1", "--rig", "r1", "--recovery", "--town-id", "t1"});
+  const auto lost = parsed<drop_recovery>(
+      {"recovery", "drop", "--agent", "a1", "--rig", "r1", "--recovery", "--town-id", "t1", "--repo", "/c"});
   CHECK(lost.agent_id == "a1");
+  CHECK(lost.clone.directory == "/c");
   CHECK(lost.configuration.flags == std::vector<std::pair<std::string, std::string>>{{"--town-id", "t1"}});
   const auto finished =
       parsed<drop_finished>({"recovery", "drop", "--done", "--older-than", "7d", "--repo", "/c", "--dry-run"});

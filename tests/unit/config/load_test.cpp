@@ -153,6 +153,16 @@ TEST_CASE("variables of others are none of our business") {
   CHECK(load({{}, {{"GASTOWN_SOMETHING", "x"}, {"PATH", "/bin"}, {"townkeeper_x", "1"}}, {}}));
 }
 
+TEST_CASE("the variables of fault points are known only to a build that has them") {
+#ifdef TOWNKEEPER_FAULT_POINTS
+  constexpr bool known = true;
+#else
+  constexpr bool known = false;
+#endif
+  for (const std::string variable : {"TOWNKEEPER_FAULT_POINTS", "TOWNKEEPER_FAULT_LOG"})
+    CHECK(load({{}, {{variable, "x"}}, {}}).has_value() == known);
+}
+
 TEST_CASE("a Kubernetes service link is told from a misspelt variable") {
   CHECK_THAT(failure_of(load({{}, {{"TOWNKEEPER_PORT_8080_TCP", "tcp://10.0.0.1:8080"}}, {}})).message,
              ContainsSubstring("enableServiceLinks"));

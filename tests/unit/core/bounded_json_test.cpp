@@ -27,6 +27,9 @@ TEST_CASE("what is not one JSON text is refused with the offset of the fault") {
                                                                         {"// c\n{}", 0},
                                                                         {"[\"\xff\"]", 2},
                                                                         {"[NaN]", 1},
+                                                                        {"\xef\xbb\xbf{}", 0},
+                                                                        {"\xef{}", 0},
+                                                                        {"\xbf   0", 0},
                                                                         {std::string("{}\0{}", 5), 2}}));
   CAPTURE(text);
   rapidjson::Document document;

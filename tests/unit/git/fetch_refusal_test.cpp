@@ -184,6 +184,15 @@ TEST_CASE("a redirect to another host is refused, and neither request nor creden
   CHECK(watch.connections() == 0);
 }
 
+TEST_CASE("a redirect to another name is refused, though it is the same server") {
+  remote server;
+  server.make_repository("app");
+  const auto elsewhere = "http://localhost:" + std::to_string(server.port()) + "/app.git/info/refs";
+  server.answer_with("old", {.status = 302, .headers = {{"Location", elsewhere}}});
+  const rig_disk disk;
+  CHECK(error_of(disk.job(server.url("old"))).code == error_code::redirect_refused);
+}
+
 TEST_CASE("a redirect to another path of the same server is followed") {
   remote server;
   const auto tip = server.make_repository("new/app");

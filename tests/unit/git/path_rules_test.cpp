@@ -24,6 +24,7 @@ TEST_CASE("every spelling of .git that some file system would open is known") {
                                       ".g\xe2\x80\x8cit",
                                       "\xe2\x80\x8f.git",
                                       ".gi\xe2\x80\xaat",
+                                      ".g\xe2\x80\x8c\xe2\x80\x8dit",
                                       ".gi\xe2\x81\xaet",
                                       ".git\xef\xbb\xbf",
                                       ".G\xe2\x80\x8dI\xe2\x80\x8dT",

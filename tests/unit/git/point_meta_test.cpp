@@ -66,6 +66,15 @@ TEST_CASE("a meta.json of a later format is unsupported, and anything else corru
   SECTION("a hostile ref") {
     text.replace(text.find("refs/townkeeper/"), 16, "refs/heads/town/");
   }
+  SECTION("a hostile ref behind a percent sign") {
+    text.replace(text.find("t1/a1/3"), 7, "%2E%2E/a1/3");
+  }
+  SECTION("a hostile branch behind a percent sign") {
+    text.replace(text.find("\"branch\":\"work"), 14, "\"branch\":\"w%0Ark");
+  }
+  SECTION("a hostile HEAD behind a percent sign") {
+    text.replace(text.find("refs/heads/work"), 15, "refs/heads/%2Dx%00");
+  }
   const auto read = git::decode_meta(text, std::string(40, 'c'));
   REQUIRE_FALSE(read);
   CHECK(read.error().code == error_code::corrupt);
@@ -82,4 +91,20 @@ TEST_CASE("refs.json is read back as it was written") {
   CHECK(back->refs == refs.refs);
   CHECK(back->stash == refs.stash);
   CHECK_FALSE(git::decode_refs(R"({"operation":{"MERGE_HEAD":"nonsense"},"refs":[],"stash":[]})"));
+}
+
+TEST_CASE("a name in refs.json is judged by what it stands for, not by how it is written") {
+  const auto text = [](const std::string& name) {
+    return R"({"operation":{},"refs":[{"name":")" + name + R"(","id":")" + std::string(40, '1') + R"("}],"stash":[]})";
+  };
+  for (const auto* hostile : {"refs/heads/%2E%2E/x", "refs/heads/a%0Ab", "refs/heads/a%00", "refs/heads/x%2Elock"}) {
+    CAPTURE(hostile);
+    CHECK_FALSE(git::decode_refs(text(hostile)));
+  }
+  // 200 bytes that are no UTF-8: three times as long in the document.
+  git::point_refs refs;
+  refs.refs = {{"refs/heads/" + std::string(200, '\xE9'), std::string(40, '1')}};
+  const auto back = git::decode_refs(git::encode_refs(refs));
+  REQUIRE(back);
+  CHECK(back->refs == refs.refs);
 }

@@ -94,6 +94,17 @@ TEST_CASE("patterns of what to include match as gitignore's do") {
   CHECK(include_patterns({"a/**/z"}).matches("a/z", false));
   CHECK(include_patterns({"a/**/z"}).matches("a/b/c/z", false));
   CHECK_FALSE(include_patterns({"a/*/z"}).matches("a/b/c/z", false));
+  CHECK(include_patterns({"**/b/**/z"}).matches("a/b/b/c/z", false));
+  CHECK(include_patterns({"**/b/c/**/y/z"}).matches("b/a/b/c/y/y/z", false));
+  CHECK_FALSE(include_patterns({"**/b/c/**/y/z"}).matches("b/a/c/y/z", false));
+  CHECK_FALSE(include_patterns({"a/**/b/**/c"}).matches("a/c/b", false));
+  // Every way to share 400 directories out between twelve "**" would take for ever.
+  std::string stars, deep;
+  for (int i = 0; i < 12; ++i)
+    stars += "**/a/";
+  for (int i = 0; i < 400; ++i)
+    deep += "a/";
+  CHECK_FALSE(include_patterns({stars + "z"}).matches(deep + "y", false));
   CHECK(include_patterns({"out/"}).matches("x/out/file", false));
   CHECK_FALSE(include_patterns({"out/"}).matches("x/out", false));
   CHECK_FALSE(include_patterns({"*.log", "!keep.log"}).matches("keep.log", false));

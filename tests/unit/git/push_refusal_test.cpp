@@ -150,11 +150,6 @@ TEST_CASE("a remote that goes away, or says nothing more, leaves the point unsav
     proxy.set({fault::kind::hang, 0});
     expected = {error_code::timed_out};
   }
-  SECTION("a hook that never ends") {
-    run_git(rig.served(), {"config", "receive.keepAlive", "0"});
-    install_hook(rig.served(), "pre-receive", "exec sleep 5");
-    expected = {error_code::timed_out};
-  }
   SECTION("gone") {
     rig.server.stop();
     expected = {error_code::unavailable};
@@ -163,6 +158,31 @@ TEST_CASE("a remote that goes away, or says nothing more, leaves the point unsav
   REQUIRE_FALSE(pushed);
   INFO(to_string(pushed.error()));
   CHECK(expected.contains(pushed.error().code));
+}
+
+TEST_CASE(
+    "a remote that has everything and does not answer in time leaves each agent of the push unsaved, and says so") {
+  saved_rig rig({"a1", "a2"});
+  dirty(rig);
+  run_git(rig.served(), {"config", "receive.keepAlive", "0"});
+  // Of this ref alone: the others could have been set.
+  install_hook(rig.served(), "pre-receive",
+               "while read old new ref; do case $ref in */a2/*) exec sleep 5;; esac; done");
+  auto job = rig.push_job();
+  job.limits.stall = std::chrono::milliseconds{400};
+  const auto together = git::push_points(job);
+  INFO((together ? std::string{} : to_string(together.error())));
+  REQUIRE(together);
+  REQUIRE(together->size() == 2);
+  for (const auto& answer : *together) {
+    CHECK(answer.refused == git::refusal::no_answer);
+    REQUIRE_FALSE(answer.point);
+    CHECK(answer.point.error().code == error_code::timed_out);
+    CHECK(answer.point.error().object == answer.agent_id);
+  }
+  auto alone = rig.push_job({"a1"});
+  CHECK(push_one(alone).point.value());
+  CHECK_FALSE(rig.on_remote(rig.ref("a1")).empty());
 }
 
 TEST_CASE("a push that is cancelled ends at once") {

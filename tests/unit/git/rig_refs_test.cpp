@@ -2,6 +2,7 @@
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/matchers/catch_matchers_string.hpp>
 
+#include "core/fault_point.hpp"
 #include "saved_rig.hpp"
 
 using namespace townkeeper;
@@ -116,3 +117,26 @@ TEST_CASE("a ref whose name is in the way, or whose object is nowhere, is passed
   CHECK(id_of(rig.repository(), "refs/heads/taken").empty());
   CHECK(done.points.at("a1"));
 }
+
+#ifdef TOWNKEEPER_FAULT_POINTS
+TEST_CASE("a disk that is full while the rig's refs are set fails the restore; the next one sets what is missing") {
+  saved_rig rig;
+  rig.git({"tag", "light"});
+  rig.put("a.txt", "stashed\n");
+  rig.git({"stash", "push", "-q"});
+  rig.put("a.txt", "changed\n");
+  const auto before = picture_of(rig.repository());
+  const auto point = rig.save();
+  rig.lose_disk();
+  for (const auto* step : {"rig-ref-set", "stash-set", "stash-log-written"}) {
+    CAPTURE(step);
+    REQUIRE(arm_fault_points(std::string(step) + "=error:ENOSPC", ""));
+    const auto done = restore(rig.wake_job({{"a1", point}}));
+    CHECK(arm_fault_points("", ""));
+    REQUIRE_FALSE(done);
+    CHECK(done.error().code == error_code::disk);
+  }
+  woken(rig.wake_job({{"a1", point}}));
+  CHECK(picture_of(rig.repository()) == before);
+}
+#endif

@@ -5,7 +5,10 @@
 
 #include <thread>
 
+#include "git/object_id.hpp"
 #include "git/repository_layout.hpp"
+#include "git/worktree_creation.hpp"
+#include "git/worktree_place.hpp"
 #include "worktree_rig.hpp"
 
 using namespace townkeeper;
@@ -301,4 +304,29 @@ TEST_CASE("an object whose bytes are not what its name says is never written to 
   CHECK(done.error().code == error_code::corrupt);
   CHECK(done.error().object == blob);
   check_nothing_left(rig);
+}
+
+TEST_CASE("a worktree that is not what was written is not verified") {
+  worktree_rig rig;
+  const auto first = rig.commit("work", {{"a", tree_path::file("1\n")}, {"b", tree_path::file("2\n")}});
+  REQUIRE(rig.restore());
+  const auto place = git::open_place(rig.job());
+  REQUIRE(place);
+  const auto at = git::parse_oid(first);
+  REQUIRE(at);
+  const auto verified = [&](std::size_t entries = 2) { return git::verify_worktree(*place, "work", *at, entries); };
+  REQUIRE(verified());
+
+  CHECK(verified(3).error().code == error_code::corrupt);
+  const auto head = test::read(rig.registration() / "HEAD");
+  test::write(rig.registration() / "HEAD", "ref: refs/heads/main\n");
+  CHECK(verified().error().code == error_code::corrupt);
+  test::write(rig.registration() / "HEAD", head);
+  const auto main = run_git(rig.repository(), {"rev-parse", "main"});
+  run_git(rig.repository(), {"update-ref", "refs/heads/work", main});
+  CHECK(verified().error().code == error_code::corrupt);
+  run_git(rig.repository(), {"update-ref", "refs/heads/work", first});
+  REQUIRE(verified());
+  test::write(rig.registration() / "index", "nothing");
+  CHECK_FALSE(verified());
 }

@@ -2,9 +2,11 @@
 // format.
 #include <catch2/catch_test_macros.hpp>
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include <atomic>
+#include <csignal>
 #include <thread>
 
 #include "git/descriptor.hpp"
@@ -55,6 +57,28 @@ std::size_t open_descriptors() {
 }
 
 } // namespace
+
+// -- files ----------------------------------------------------------------------
+
+TEST_CASE("a write that is cut short is an error, not a short file that counts as whole") {
+  // A process's files may not grow beyond this: write(2) then takes what fits, and only the next one fails.
+  rlimit before{};
+  REQUIRE(::getrlimit(RLIMIT_FSIZE, &before) == 0);
+  const auto old_handler = ::signal(SIGXFSZ, SIG_IGN);
+  const rlimit limit{100, before.rlim_max};
+  const temp_dir dir("short");
+  const auto directory = open_path(dir.path());
+  REQUIRE(::setrlimit(RLIMIT_FSIZE, &limit) == 0);
+  const auto created = create_file(directory.get(), "created", std::string(150, 'x'));
+  const auto replaced = replace_file(directory.get(), "replaced", std::string(150, 'x'));
+  ::setrlimit(RLIMIT_FSIZE, &before);
+  ::signal(SIGXFSZ, old_handler);
+  REQUIRE_FALSE(created);
+  CHECK(created.error().code == error_code::disk);
+  REQUIRE_FALSE(replaced);
+  CHECK(replaced.error().code == error_code::disk);
+  CHECK_FALSE(fs::exists(dir.path() / "replaced"));
+}
 
 // -- directories ----------------------------------------------------------------
 

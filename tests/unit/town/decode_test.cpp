@@ -168,6 +168,17 @@ TEST_CASE("a new container token for the daemon") {
     CHECK(decode_token_refresh(bad).error().code == error_code::invalid_argument);
 }
 
+TEST_CASE("the epoch of the container that lives, if one does") {
+  const auto of = [](const std::string& container) {
+    return decode_live_epoch(answer_data::parse("{" + container + "}").value());
+  };
+  CHECK(of(R"("container":{"epoch":4,"live":true})").value() == 4);
+  CHECK_FALSE(of(R"("container":{"epoch":4,"live":false})").value());
+  CHECK_FALSE(of(R"("container":null)").value());
+  CHECK(of(R"("container":{"epoch":4})").error().code == error_code::corrupt);
+  CHECK(of(R"("container":[])").error().code == error_code::corrupt);
+}
+
 TEST_CASE("finished is who has said done and holds no work") {
   const auto of = [](const std::string& agents) {
     return decode_finished_agents(answer_data::parse(R"({"rigs":[{"rigId":"r1","agents":[)" + agents + "]}]}").value());
@@ -202,6 +213,17 @@ TEST_CASE("a time of RFC 3339") {
   CHECK(seconds_of("2024-02-29T23:59:59Z") == 1'709'251'199);
   CHECK(*parse_time("2026-11-22T12:00:00.25Z") - *parse_time("2026-11-22T12:00:00Z") == 250ms);
   CHECK(*parse_time("2026-11-22T12:00:00.123456789Z") - *parse_time("2026-11-22T12:00:00Z") == 123ms);
+}
+
+TEST_CASE("a time that the clock cannot count is none, not another one") {
+  CHECK(parse_time("1678-01-01T00:00:00Z"));
+  CHECK(parse_time("2261-12-31T23:59:60.999-23:59"));
+  for (const auto* text : {"0000-01-01T00:00:00Z", "1677-12-31T23:59:59Z", "2262-01-01T00:00:00Z",
+                           "7565-11-22T12:00:00.5+01:00", "9999-12-31T23:59:59Z"}) {
+    CAPTURE(text);
+    CHECK_FALSE(parse_time(text));
+  }
+  CHECK_FALSE(decode_git_token(data(R"({"token":"t-123456","expiresAt":"9999-12-31T23:59:59Z"})"))->expires_at);
 }
 
 TEST_CASE("what is no time is none") {
