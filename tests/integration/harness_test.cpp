@@ -18,7 +18,9 @@ TEST_CASE("the witness of promises is content with a town that keeps them, and n
   test::promise_witness promises{admin, {{"api", server.repository_path("api")}}};
   box.start();
   INFO(box.log());
-  REQUIRE(promises.watch(box, [](const auto& h) { return text(&h["recovery"], "phase") == "ready"; }));
+  // The town hears of it a moment later than /health.
+  REQUIRE(promises.watch(
+      box, [&](const auto& h) { return text(&h["recovery"], "phase") == "ready" && promises.readies() > 0; }));
   CHECK(box.descriptors() > 0);
   CHECK(box.resident_bytes() > 0);
   std::ofstream{box.worktree("api", "ada") / "work"} << "work\n";
