@@ -6,6 +6,7 @@
 #include "scenario.hpp"
 #include "tests/support/small_disk.hpp"
 #include "tests/support/worktree_picture.hpp"
+#include "tests/support/worktree_states.hpp"
 
 /// What the disk of a container does to it.
 using namespace townkeeper;
@@ -15,17 +16,6 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr std::int64_t mib = 1 << 20;
-
-/// Content that does not compress.
-std::string noise(std::size_t size) {
-  std::string out(size, '\0');
-  std::uint64_t x = 88172645463325252ULL;
-  for (char& c : out) {
-    x ^= x << 13, x ^= x >> 7, x ^= x << 17;
-    c = static_cast<char>(x);
-  }
-  return out;
-}
 
 std::string contents(const fs::path& file) {
   std::ostringstream out;
@@ -53,17 +43,6 @@ void flip_byte_of(const fs::path& file) {
 void touch(const fs::path& file) {
   std::ofstream{file} << "";
 }
-
-std::string last_error(const test::container& box) {
-  const auto health = box.health();
-  const auto& agents = health["recovery"]["protection"]["agents"];
-  for (const auto& each : agents.GetArray())
-    if (const auto said = text(&each, "lastError"); !said.empty()) return said;
-  return {};
-}
-
-const auto fast_saves =
-    R"("push_interval":"100ms","quiet":"50ms","latest":"200ms","backoff_first":"50ms","backoff_max":"500ms")";
 
 } // namespace
 
@@ -106,7 +85,7 @@ TEST_CASE("a warm disk damaged in eleven ways, a rig for each: all of them heal,
     admin.put_rig(rig, server.url(rig));
     for (const auto* kind : {"clean-", "dirty-"}) {
       const auto branch = "work/" + (kind + rig);
-      server.commit(rig, {branch, {{"a", "1\n"}, {"b", noise(5000)}}, {}, "begin", "main"});
+      server.commit(rig, {branch, {{"a", "1\n"}, {"b", test::dice{1}.bytes(5000)}}, {}, "begin", "main"});
       admin.put_agent(rig, kind + rig, branch, R"(,"headCommit":")" + server.tip(rig, branch) + "\"");
     }
   }
@@ -194,7 +173,7 @@ TEST_CASE(
   server.make_repository("small");
   server.make_repository("large");
   SECTION("the pack does not fit") {
-    server.commit("large", {"main", {{"noise", noise(20 * mib)}}});
+    server.commit("large", {"main", {{"noise", test::dice{1}.bytes(20 * mib)}}});
   }
   SECTION("the files do not fit") {
     server.commit("large", {"main", {{"zeros", std::string(30 * mib, 'z')}}});
@@ -225,20 +204,15 @@ TEST_CASE(
 
 TEST_CASE("a full disk in mid-snapshot: the age grows with the reason, and with room the work is saved") {
   if (const auto reason = test::small_disk::why_not()) SKIP(*reason);
-  test::remote server;
-  test::town town;
-  const test::town_admin admin{town, town_id};
-  server.make_repository("api");
-  admin.put_rig("api", server.url("api"));
-  admin.put_agent("api", "ada", "main");
-  auto options = container_for(town, configuration({}, {}, {}, fast_saves));
+  one_agent_town here;
+  auto options = container_for(here.town, configuration({}, {}, {}, fast_saves));
   options.disk_bytes = 64 * mib;
   test::container box{options};
   box.start();
   INFO(box.log());
   REQUIRE(box.wait_for_phase("ready"));
   box.disk()->fill(5 * mib);
-  const auto work = noise(4 * mib);
+  const auto work = test::dice{1}.bytes(4 * mib);
   std::ofstream{box.worktree("api", "ada") / "work", std::ios::binary} << work;
   REQUIRE(fs::file_size(box.worktree("api", "ada") / "work") == 4 * mib);
   REQUIRE(test::wait_until([&] { return !last_error(box).empty(); }));
@@ -250,7 +224,7 @@ TEST_CASE("a full disk in mid-snapshot: the age grows with the reason, and with 
   box.disk()->free_again();
   const auto point = "refs/townkeeper/" + town_id + "/ada/1:untracked/work";
   CHECK(test::wait_until([&] {
-    return test::try_git(server.repository_path("api"), {"cat-file", "-e", point}).status == 0;
+    return test::try_git(here.server.repository_path("api"), {"cat-file", "-e", point}).status == 0;
   }));
   CHECK(test::wait_until([&] { return age() == 0 && last_error(box).empty(); }));
 }
@@ -259,14 +233,9 @@ TEST_CASE(
     "a file system that is read-only at boot or becomes so: live, the reason is said, and it goes on when it may write "
     "again") {
   if (const auto reason = test::small_disk::why_not()) SKIP(*reason);
-  test::remote server;
-  test::town town;
-  const test::town_admin admin{town, town_id};
-  server.make_repository("api");
-  admin.put_rig("api", server.url("api"));
-  admin.put_agent("api", "ada", "main");
+  one_agent_town here;
   test::container box{container_for(
-      town,
+      here.town,
       configuration(
           {}, {}, {},
           R"("push_interval":"100ms","quiet":"5s","latest":"10s","backoff_first":"50ms","backoff_max":"500ms")"))};
@@ -282,7 +251,7 @@ TEST_CASE(
     CHECK(box.get("/livez").status == 200);
     rigs.set_read_only(false);
     REQUIRE(box.wait_for_phase("ready"));
-    check_restored(box.worktree("api", "ada"), "main", server.tip("api", "main"));
+    check_restored(box.worktree("api", "ada"), "main", here.server.tip("api", "main"));
   }
   SECTION("with work that is not saved") {
     box.start();
@@ -294,7 +263,7 @@ TEST_CASE(
     rigs.set_read_only(false);
     const auto point = "refs/townkeeper/" + town_id + "/ada/1:untracked/work";
     CHECK(test::wait_until([&] {
-      return test::try_git(server.repository_path("api"), {"cat-file", "-e", point}).status == 0;
+      return test::try_git(here.server.repository_path("api"), {"cat-file", "-e", point}).status == 0;
     }));
   }
   box.kill();

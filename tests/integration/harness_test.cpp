@@ -8,14 +8,9 @@ using namespace townkeeper;
 using namespace townkeeper::integration;
 
 TEST_CASE("the witness of promises is content with a town that keeps them, and names each one that is broken") {
-  test::remote server;
-  test::town town;
-  const test::town_admin admin{town, town_id};
-  server.make_repository("api");
-  admin.put_rig("api", server.url("api"));
-  admin.put_agent("api", "ada", "main");
-  test::container box{container_for(town, configuration())};
-  test::promise_witness promises{admin, {{"api", server.repository_path("api")}}};
+  one_agent_town here;
+  test::container box{container_for(here.town, configuration())};
+  test::promise_witness promises{here.admin, {{"api", here.server.repository_path("api")}}};
   box.start();
   INFO(box.log());
   // The town hears of it a moment later than /health.
@@ -35,7 +30,7 @@ TEST_CASE("the witness of promises is content with a town that keeps them, and n
   CHECK(promises.broken_promises().empty());
   promises.saw_start("ada", "d-1");
   CHECK(promises.broken_promises().size() == 1);
-  const auto repository = server.repository_path("api");
+  const auto repository = here.server.repository_path("api");
   test::run_git(repository, {"update-ref", "-d", "refs/townkeeper/" + town_id + "/ada/1"});
   CHECK(promises.broken_promises().size() == 2); // the last save has lost its ref
   test::run_git(repository, {"-c", "gc.reflogExpire=now", "gc", "-q", "--prune=now"});

@@ -5,6 +5,7 @@
 
 #include "scenario.hpp"
 #include "tests/support/control_stub.hpp"
+#include "tests/support/worktree_states.hpp"
 
 /// Faults between a container and the remotes of its rigs, over the wire.
 using namespace townkeeper;
@@ -14,21 +15,6 @@ namespace {
 
 using phase = test::http_rule::phase;
 using kind = test::fault::kind;
-
-int port_of(const std::string& url) {
-  return std::stoi(url.substr(url.rfind(':') + 1));
-}
-
-/// Content that does not compress, so that a pack has a middle.
-std::string noise(std::size_t size) {
-  std::string out(size, '\0');
-  std::uint64_t x = 88172645463325252ULL;
-  for (char& c : out) {
-    x ^= x << 13, x ^= x >> 7, x ^= x << 17;
-    c = static_cast<char>(x);
-  }
-  return out;
-}
 
 } // namespace
 
@@ -59,7 +45,7 @@ TEST_CASE(
       {"stalled", {.method = "POST", .what = {kind::stall, 20'000}}, {"timed_out"}},
   };
   std::vector<test::http_rule> rules;
-  const auto content = noise(60'000);
+  const auto content = test::dice{1}.bytes(60'000);
   const auto add = [&](const std::string& rig, const std::string& url) {
     server.make_repository(rig);
     server.commit(rig, {"work", {{"noise", content}}, {}, "begin", "main"});
@@ -110,7 +96,7 @@ TEST_CASE(
   test::remote server;
   test::town town;
   const test::town_admin admin{town, town_id};
-  test::http_fault_proxy wire{port_of(town.base_url())};
+  test::http_fault_proxy wire{town.port()};
   const std::vector<std::string> guarded{"none", "broken", "garbage"};
   for (const auto& rig : guarded) {
     server.make_repository(rig);
@@ -155,7 +141,7 @@ TEST_CASE(
   test::remote server;
   test::town town;
   const test::town_admin admin{town, town_id};
-  test::http_fault_proxy wire{port_of(town.base_url())};
+  test::http_fault_proxy wire{town.port()};
   for (const auto* rig : {"api", "web"}) {
     server.make_repository(rig);
     server.demand_token(rig, "x-access-token", std::string{"first-token-of-"} + rig);
@@ -234,41 +220,27 @@ TEST_CASE(
 TEST_CASE(
     "a remote that is read-only or over its quota refuses the save: the age grows, the reason is shown, and the save "
     "arrives when it may") {
-  test::remote server;
-  test::town town;
-  const test::town_admin admin{town, town_id};
-  server.make_repository("api");
-  admin.put_rig("api", server.url("api"));
-  admin.put_agent("api", "ada", "main");
-  test::container box{container_for(
-      town,
-      configuration(
-          {}, {}, {},
-          R"("push_interval":"100ms","quiet":"50ms","latest":"200ms","backoff_first":"50ms","backoff_max":"500ms")"))};
+  one_agent_town here;
+  test::container box{container_for(here.town, configuration({}, {}, {}, fast_saves))};
   box.start();
   INFO(box.log());
   REQUIRE(box.wait_for_phase("ready"));
-  const auto last_error = [&] {
-    const auto health = box.health();
-    const auto& agents = health["recovery"]["protection"]["agents"];
-    return agents.Empty() ? std::string{} : text(&agents[0], "lastError");
-  };
   const auto age = [&] { return box.health()["recovery"]["protection"]["unsavedAgeSeconds"].GetDouble(); };
   SECTION("read-only") {
-    server.set_read_only("api", true);
+    here.server.set_read_only("api", true);
   }
   SECTION("quota") {
-    server.set_quota("api", 0);
+    here.server.set_quota("api", 0);
   }
   std::ofstream{box.worktree("api", "ada") / "README", std::ios::app} << "an edit\n";
-  REQUIRE(test::wait_until([&] { return !last_error().empty(); }));
+  REQUIRE(test::wait_until([&] { return !last_error(box).empty(); }));
   const auto begun = age();
   CHECK(test::wait_until([&] { return age() > begun + 0.5; }));
-  server.set_read_only("api", false);
-  if (std::filesystem::exists(server.repository_path("api") / "hooks" / "pre-receive"))
-    server.remove_hook("api", "pre-receive");
-  CHECK(test::wait_until([&] { return age() == 0 && last_error().empty(); }));
-  CHECK(test::run_git(server.repository_path("api"),
+  here.server.set_read_only("api", false);
+  if (std::filesystem::exists(here.server.repository_path("api") / "hooks" / "pre-receive"))
+    here.server.remove_hook("api", "pre-receive");
+  CHECK(test::wait_until([&] { return age() == 0 && last_error(box).empty(); }));
+  CHECK(test::run_git(here.server.repository_path("api"),
                       {"cat-file", "blob", "refs/townkeeper/" + town_id + "/ada/1:worktree/README"})
             .find("an edit") != std::string::npos);
 }

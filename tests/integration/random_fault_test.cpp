@@ -23,17 +23,13 @@ using phase = test::http_rule::phase;
 using kind = test::fault::kind;
 using std::chrono::milliseconds;
 
-int port_of(const std::string& url) {
-  return std::stoi(url.substr(url.rfind(':') + 1));
-}
-
 /// The town of scenario.hpp with a proxy before the town and one before the remotes.
 struct faulty_town {
   std::mt19937_64 random;
   test::remote server;
   test::town town;
   test::town_admin admin{town, town_id};
-  test::http_fault_proxy to_town{port_of(town.base_url())}, to_git{server.port()};
+  test::http_fault_proxy to_town{town.port()}, to_git{server.port()};
   witness workers;
   test::container box;
 

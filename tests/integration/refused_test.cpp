@@ -33,20 +33,10 @@ TEST_CASE("a push that is refused: the age grows, the reason is shown, nothing i
   admin.put_rig("api", server.url("api"));
   for (const auto* agent : {"ada", "bob"})
     admin.put_agent("api", agent, std::string{"work/"} + agent);
-  test::container box{container_for(
-      town,
-      configuration(
-          {}, {}, {},
-          R"("push_interval":"100ms","quiet":"50ms","latest":"200ms","backoff_first":"50ms","backoff_max":"500ms")"))};
+  test::container box{container_for(town, configuration({}, {}, {}, fast_saves))};
   box.start();
   INFO(box.log());
   REQUIRE(box.wait_for_phase("ready"));
-  const auto last_error = [&](const std::string& agent) {
-    const auto health = box.health();
-    for (const auto& each : health["recovery"]["protection"]["agents"].GetArray())
-      if (text(&each, "agentId") == agent) return text(&each, "lastError");
-    return std::string{};
-  };
   const auto saved = [&](const std::string& agent, const std::string& path) {
     return test::try_git(repository, {"cat-file", "-e", "refs/townkeeper/" + town_id + "/" + agent + "/1:" + path})
                .status == 0;
@@ -58,8 +48,8 @@ TEST_CASE("a push that is refused: the age grows, the reason is shown, nothing i
     std::ofstream{box.worktree("api", "ada") / "new"} << "work\n";
     std::ofstream{box.worktree("api", "bob") / "new"} << "work\n";
     CHECK(test::wait_until([&] { return saved("bob", "untracked/new"); }));
-    CHECK(test::wait_until([&] { return !last_error("ada").empty(); }));
-    CHECK(last_error("bob").empty());
+    CHECK(test::wait_until([&] { return !last_error(box, "ada").empty(); }));
+    CHECK(last_error(box, "bob").empty());
     const auto age = unsaved_age(box);
     CHECK(test::wait_until([&] { return unsaved_age(box) > age + 0.5; }));
     CHECK_FALSE(saved("ada", "worktree"));
@@ -69,7 +59,7 @@ TEST_CASE("a push that is refused: the age grows, the reason is shown, nothing i
     std::ofstream{box.worktree("api", "ada") / "newer"} << "work\n";
     CHECK(test::wait_until(
         [&] { return saved("ada", "untracked/new") && saved("ada", "untracked/newer") && unsaved_age(box) == 0; }));
-    CHECK(last_error("ada").empty());
+    CHECK(last_error(box, "ada").empty());
   }
   SECTION("the content is refused: it is saved without untracked files, and they are listed as left out") {
     put_hook(repository, "update",
@@ -86,7 +76,7 @@ TEST_CASE("a push that is refused: the age grows, the reason is shown, nothing i
   SECTION("all of it is refused: the drain says so, and the next one saves it from the warm disk") {
     put_hook(repository, "pre-receive", "echo 'quota exceeded'; exit 1\n");
     std::ofstream{box.worktree("api", "ada") / "begin"} << "edited\n";
-    CHECK(test::wait_until([&] { return last_error("ada").find("quota") != std::string::npos; }));
+    CHECK(test::wait_until([&] { return last_error(box, "ada").find("quota") != std::string::npos; }));
     box.terminate();
     CHECK(box.wait_for_exit() == 75);
     std::filesystem::remove(repository / "hooks" / "pre-receive");

@@ -21,6 +21,12 @@ void settle(test::remote& server, const test::town_admin& admin) {
   }
 }
 
+one_agent_town::one_agent_town() {
+  server.make_repository("api");
+  admin.put_rig("api", server.url("api"));
+  admin.put_agent("api", "ada", "main");
+}
+
 int count_of(const char* variable, int otherwise) {
   const char* text = std::getenv(variable);
   return text == nullptr ? otherwise : std::atoi(text);
@@ -94,6 +100,14 @@ const rapidjson::Value* recovery_of(const rapidjson::Value& state, const std::st
   const auto* record = record_of(state, agent_id);
   return record != nullptr && record->HasMember("recovery") && (*record)["recovery"].IsObject() ? &(*record)["recovery"]
                                                                                                 : nullptr;
+}
+
+std::string last_error(const test::container& box, const std::string& agent_id) {
+  const auto health = box.health();
+  for (const auto& each : health["recovery"]["protection"]["agents"].GetArray())
+    if (agent_id.empty() || text(&each, "agentId") == agent_id)
+      if (auto said = text(&each, "lastError"); !said.empty()) return said;
+  return {};
 }
 
 std::int64_t dispatched(const rapidjson::Value& dispatches, const std::string& agent_id, std::int64_t epoch) {

@@ -32,6 +32,15 @@ inline const std::vector<place> places{{"api", "ada", "work/ada"}, {"api", "bob"
 /// Gives them their repositories and branches, and tells the town.
 void settle(test::remote& server, const test::town_admin& admin);
 
+/// A town of the rig `api` and the agent `ada` on its default branch.
+struct one_agent_town {
+  test::remote server;
+  test::town town;
+  test::town_admin admin{town, town_id};
+
+  one_agent_town();
+};
+
 /// A number the tests are told by a variable of this name.
 int count_of(const char* variable, int otherwise);
 
@@ -39,6 +48,10 @@ int count_of(const char* variable, int otherwise);
 /// `protect` is the inside of that section; the defaults when empty.
 std::string configuration(const std::string& command = {}, const std::string& more_git = {},
                           const std::string& more_town = {}, const std::string& protect = {});
+
+/// The inside of `protect` where saves, and what becomes of a failed one, are to be seen at once.
+inline const std::string fast_saves =
+    R"("push_interval":"100ms","quiet":"50ms","latest":"200ms","backoff_first":"50ms","backoff_max":"500ms")";
 
 test::container_options container_for(const test::town& town, const std::string& config);
 
@@ -61,6 +74,10 @@ std::string text(const rapidjson::Value* object, const char* member);
 const rapidjson::Value* recovery_of(const rapidjson::Value& state, const std::string& agent_id);
 /// The agent's record in a town's state, or null.
 const rapidjson::Value* record_of(const rapidjson::Value& state, const std::string& agent_id);
+
+/// Why an agent's work could not be saved, by a container's `/health`; empty where it could. Of any agent when none is
+/// named.
+std::string last_error(const test::container& box, const std::string& agent_id = {});
 
 /// How often each agent was dispatched with success in an epoch.
 std::int64_t dispatched(const rapidjson::Value& dispatches, const std::string& agent_id, std::int64_t epoch);

@@ -22,10 +22,6 @@ using std::chrono::milliseconds;
 constexpr int rigs = 4, agents_per_rig = 8;
 const std::string sleepy = "hillside"; ///< the town whose containers come and go
 
-int port_of(const std::string& url) {
-  return std::stoi(url.substr(url.rfind(':') + 1));
-}
-
 std::string rig_name(int i) {
   return "rig" + std::to_string(i);
 }
@@ -119,7 +115,7 @@ TEST_CASE("soak", "[.soak]") {
 
   test::remote server;
   test::town town;
-  test::http_fault_proxy to_town{port_of(town.base_url()), seed}, to_git{server.port(), seed};
+  test::http_fault_proxy to_town{town.port(), seed}, to_git{server.port(), seed};
   town_of_rigs waking{server, to_git, town, to_town, sleepy}, living{server, to_git, town, to_town, town_id};
   test::promise_witness promises{waking.admin, waking.repositories(sleepy)};
   test::promise_witness of_living{living.admin, living.repositories(town_id)};

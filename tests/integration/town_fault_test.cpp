@@ -15,16 +15,12 @@ namespace {
 using phase = test::http_rule::phase;
 using kind = test::fault::kind;
 
-int port_of(const std::string& url) {
-  return std::stoi(url.substr(url.rfind(':') + 1));
-}
-
 /// One rig, two agents, and a proxy between the container and the town.
 struct behind_proxy {
   test::remote server;
   test::town town;
   test::town_admin admin{town, town_id};
-  test::http_fault_proxy wire{port_of(town.base_url())};
+  test::http_fault_proxy wire{town.port()};
   witness workers;
   test::container box;
 

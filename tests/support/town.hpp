@@ -48,6 +48,7 @@ public:
   bool running() const noexcept { return pid_ > 0; }
   pid_t pid() const noexcept { return pid_; }
 
+  int port() const noexcept { return port_; }
   /// `http://127.0.0.1:<port>`: the daemon's `GASTOWN_API_URL`.
   std::string base_url() const;
 

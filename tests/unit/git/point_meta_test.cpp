@@ -48,15 +48,16 @@ TEST_CASE("a point's meta.json is read back as it was written") {
   CHECK(back->left_out == meta.left_out);
 }
 
-TEST_CASE("a meta.json of a later format is unsupported, and anything else corrupt") {
+TEST_CASE("a meta.json of a later format is unsupported") {
   auto text = git::encode_meta(sample());
-  SECTION("a later format") {
-    text.replace(text.find("\"format\":1"), 10, "\"format\":2");
-    const auto read = git::decode_meta(text, std::string(40, 'c'));
-    REQUIRE_FALSE(read);
-    CHECK(read.error().code == error_code::unsupported);
-    return;
-  }
+  text.replace(text.find("\"format\":1"), 10, "\"format\":2");
+  const auto read = git::decode_meta(text, std::string(40, 'c'));
+  REQUIRE_FALSE(read);
+  CHECK(read.error().code == error_code::unsupported);
+}
+
+TEST_CASE("a meta.json that is anything else is corrupt") {
+  auto text = git::encode_meta(sample());
   SECTION("no JSON") {
     text.pop_back();
   }

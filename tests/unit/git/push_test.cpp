@@ -306,3 +306,40 @@ TEST_CASE("nothing but our own namespace is pushed to or deleted from") {
   REQUIRE_FALSE(deleted);
   CHECK_FALSE(rig.server.tip("app", "main").empty());
 }
+
+TEST_CASE("what a worktree holds that was not restored replaces no point that may be newer") {
+  saved_rig rig;
+  rig.put("a.txt", "the point\n");
+  const auto point = rig.save();
+  const git::point_mark at_the_point{point.epoch, point.seq, point.commit};
+  auto mark = at_the_point;
+  auto recorded = std::optional{point};
+  bool is_newest = false;
+  SECTION("the disk is at the point") {
+    is_newest = true;
+  }
+  SECTION("the disk is of an older epoch") {
+    --mark.epoch;
+  }
+  SECTION("the disk is of an older epoch, and the town has no point on record") {
+    --mark.epoch;
+    recorded.reset();
+  }
+  SECTION("the remote's is another one of the same epoch") {
+    mark.commit = rig.server.tip("app", "main");
+  }
+  SECTION("the town knows of one that the remote does not show") {
+    ++recorded->seq;
+  }
+  REQUIRE(git::write_point_mark(rig.repository(), "a1", mark));
+  rig.put("a.txt", "what the disk holds\n");
+  auto job = rig.push_job({"a1"}, 4);
+  job.items[0].kept_ref = git::kept_point_ref("t1", "a1", 4, 1);
+  job.items[0].recorded = recorded;
+  const auto pushed = push_one(job);
+  REQUIRE(pushed.point);
+  REQUIRE(*pushed.point);
+  CHECK((*pushed.point)->ref == (is_newest ? rig.ref("a1", 4) : job.items[0].kept_ref));
+  CHECK(rig.on_remote(rig.ref("a1", 4)).empty() != is_newest);
+  CHECK(rig.on_remote(rig.ref()) == point.commit);
+}
