@@ -60,6 +60,8 @@ void write_file(const fs::path& path, std::string_view content) {
 }
 
 watched_rig::watched_rig(watch::watch_hub_options options) {
+  static const auto ready = git::initialise_library({}); // not thread-safe: threads of a test ask for requests at once
+  if (!ready) throw std::runtime_error(to_string(ready.error()));
   fs::create_directories(scratch());
   run_git(dir_.path(), {"init", "-q", "--bare", "repo.git"});
   commit_into(repository(), {.branch = "main",
@@ -80,8 +82,6 @@ void watched_rig::add_worktree(const std::string& agent) {
 }
 
 watch::watch_request watched_rig::request(const std::string& agent, std::vector<std::string> include) const {
-  if (const auto ready = git::initialise_library(git::library_options{}); !ready)
-    throw std::runtime_error(to_string(ready.error()));
   auto rules = std::make_shared<git::ignore_rules>(worktree(agent), std::move(include));
   return {.worktree = worktree(agent),
           .repository = repository(),
