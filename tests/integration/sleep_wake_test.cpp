@@ -95,12 +95,18 @@ TEST_CASE("sleep, wake, resume: a town of 3 rigs and 6 agents loses its disk aga
       CHECK(workers.all(p.agent, "start").back().what == std::to_string(checkpoint[p.agent]));
     }
     workers.let_work(true);
-    REQUIRE(test::wait_until([&] {
+    const bool all_worked = test::wait_until([&] {
       return std::all_of(places.begin(), places.end(), [&](const place& p) {
         const auto steps = workers.all(p.agent, "step");
         return !steps.empty() && std::stoll(steps.back().id) >= checkpoint[p.agent] + 2;
       });
-    }));
+    });
+    for (const auto& p : places) {
+      const auto last = workers.journal(p.agent).back();
+      UNSCOPED_INFO(p.agent << " from " << checkpoint[p.agent] << ": " << last.word << ' ' << last.id << ' '
+                            << last.what);
+    }
+    REQUIRE(all_worked);
     const auto dispatches = admin.dispatches();
     for (const auto& p : places) {
       CAPTURE(p.agent);

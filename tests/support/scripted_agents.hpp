@@ -13,13 +13,13 @@ namespace townkeeper::test {
 
 /// `worker.sh`: each step is a file, a commit, a push and a checkpoint; a new process goes on from the step in its
 /// checkpoint. It works only while it is let, and keeps a journal: one `start <dispatchId> <step it resumes from>` per
-/// process, one `step <n> <commit>` after each step.
+/// process, one `step <n> <commit>` after each step, one `failed <n> <git or gt_checkpoint>` after each that failed.
 class worker {
 public:
   struct entry {
-    std::string word; ///< start or step
+    std::string word; ///< start, step or failed
     std::string id;   ///< dispatch id or step number
-    std::string what; ///< step it resumed from, or commit
+    std::string what; ///< step it resumed from, commit, or what failed
   };
 
   /// JSON array for `agents.command`.

@@ -4,7 +4,8 @@
 #   worker.sh AGENT_ID WITNESS_DIR
 #
 # WITNESS_DIR outlives the container. Into AGENT_ID.journal go `start <dispatchId> <step it resumes from>` and, after each
-# step, `step <n> <commit>`. Works only while the file `go` is there, and ends with code 0 once `finish` is.
+# step, `step <n> <commit>`, or `failed <n> <git or gt_checkpoint>` for each try that failed. Works only while the file
+# `go` is there, and ends with code 0 once `finish` is.
 set -u
 agent=$1 witness=$2
 journal=$witness/$agent.journal
@@ -22,8 +23,11 @@ while [ ! -e "$witness/finish" ]; do
   rm -f "$witness/$agent.idle"
   next=$((step + 1))
   echo "step $next of $agent" >"progress-$agent.txt"
-  git add -A && git commit -q --allow-empty -m "step $next" && git push -q || { echo "git failed at step $next"; sleep 0.2; continue; }
-  gt_checkpoint "{\"step\":$next}" >/dev/null || { echo "gt_checkpoint failed at step $next"; sleep 0.2; continue; }
+  # A push that was under way when an earlier container was killed may land after this one's branch was fetched.
+  git add -A && git commit -q --allow-empty -m "step $next" &&
+    { git push -q || { git pull -q --rebase -X theirs && git push -q; }; } ||
+    { echo "failed $next git" >>"$journal"; sleep 0.2; continue; }
+  gt_checkpoint "{\"step\":$next}" >/dev/null || { echo "failed $next gt_checkpoint" >>"$journal"; sleep 0.2; continue; }
   step=$next
   echo "step $step $(git rev-parse HEAD)" >>"$journal"
 done
