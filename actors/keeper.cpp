@@ -94,6 +94,7 @@ void keeper_state::take(protect& wanted) {
                      protected_->repository != wanted.repository || protected_->spec.branch != wanted.spec.branch;
   const bool other = moved || protected_->git_url != wanted.git_url;
   bool at_once = wanted.supersede && (other || !protected_->supersede);
+  const bool claims = wanted.claim && (other || !protected_->claim);
   if (wanted.applied && wanted.applied != applied_) {
     at_once = true;
     applied_ = wanted.applied;
@@ -109,6 +110,11 @@ void keeper_state::take(protect& wanted) {
     must_save_ = true;
     ask(true);
     must_ticket_ = asked_ticket_;
+  } else if (claims) {
+    // The first look takes it along.
+    must_claim_ = true;
+    must_ticket_ = asked_ticket_ + 1;
+    note_change(self_->clock().now());
   }
   tell_health();
 }
@@ -156,8 +162,10 @@ void keeper_state::note_change(time_point since) {
   const auto now = self_->clock().now();
   const auto before = unsaved_since();
   lower(pending_since_, std::optional{since});
-  if (!burst_began_) burst_began_ = now;
+  const bool is_first = !burst_began_;
+  if (is_first) burst_began_ = now;
   burst_last_ = now;
+  if (is_first && !is_asked() && !retry_at_) offer();
   if (unsaved_since() != before) tell_health();
   wake_at(quiet_at());
 }
@@ -209,17 +217,31 @@ void keeper_state::finish() {
 // -- saving -----------------------------------------------------------------------------------------------------------
 
 void keeper_state::ask(bool urgent) {
+  auto want = next_want();
+  want.urgent = urgent;
+  wanted_ticket_ = want.ticket;
+  retry_at_.reset();
+  self_->send(config_.saver, std::move(want));
+}
+
+/// Whoever waited for quiet when a round begins would wait for the interval after it as well.
+void keeper_state::offer() {
+  auto want = next_want();
+  want.offered = true;
+  self_->send(config_.saver, std::move(want));
+}
+
+save_wanted keeper_state::next_want() {
   save_wanted want;
   want.agent_id = config_.agent_id;
   want.job = job_of(config_.rig_id, *protected_);
   want.kind = kind_;
-  want.urgent = urgent;
   want.even_if_clean = must_save_;
+  want.claim = must_claim_;
   want.replaces = replaces_;
   want.ticket = ++asked_ticket_;
   want.keeper = keeper_actor{self_};
-  retry_at_.reset();
-  self_->send(config_.saver, std::move(want));
+  return want;
 }
 
 void keeper_state::take(const save_begun& begun) {
@@ -257,7 +279,7 @@ void keeper_state::succeed(const open_round& saved, save_done& done) {
   point_ = std::move(*done.point);
   if (point_) last_saved_at_ = point_->saved_at;
   if (saved.ticket >= must_ticket_) {
-    must_save_ = false;
+    must_save_ = must_claim_ = false;
     replaces_.clear();
   }
   answer_owed(saved.ticket, point_);
@@ -314,11 +336,9 @@ void keeper_state::tick() {
   if (retry_at_ && *retry_at_ <= now) ask(!owed_.empty() || must_save_ || stopping_);
   if (next_poll_ && *next_poll_ <= now) {
     next_poll_ = now + config_.poll_interval;
-    // A change may have come right after the last look.
-    if (!is_asked() && !retry_at_ && rounds_.empty()) {
-      note_change(last_look_.value_or(now));
-      ask(false);
-    }
+    // A change may have come right after the last look, also while a round is under way.
+    note_change(last_look_.value_or(now));
+    if (!is_asked() && !retry_at_ && rounds_.empty()) ask(false);
   }
   if (burst_last_ && !is_asked() && !retry_at_ && quiet_at() <= now) ask(false);
   if (unreported_) tell_health();

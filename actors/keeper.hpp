@@ -74,13 +74,15 @@ private:
   void fail(const open_round& failed, const error& why);
   void note_change(time_point since);
   void ask(bool urgent);
+  void offer();
+  save_wanted next_want();
   void answer_owed(std::uint64_t up_to_ticket, const result<std::optional<town::recovery_point>>& point);
   error unsaved_error(const error& why) const;
   void tick();
   void tell_health();
   void wake_at(time_point when);
   void finish();
-  bool is_asked() const { return asked_ticket_ > begun_ticket_; }
+  bool is_asked() const { return wanted_ticket_ > begun_ticket_; }
   std::optional<time_point> unsaved_since() const;
   time_point quiet_at() const;
 
@@ -89,6 +91,7 @@ private:
   std::optional<protect> protected_;
   std::map<std::string, std::string> replaces_; ///< ref → commit of the applied point, until ours is saved
   bool must_save_ = false;                      ///< a point is to be made, changed or not
+  bool must_claim_ = false;                     ///< likewise, as far as the remote takes it
   std::uint64_t must_ticket_ = 0;               ///< by a save of this or a later ticket
   std::optional<town::recovery_point> applied_; ///< the last one we were told of
   watch::watch_handle watch_;
@@ -99,7 +102,8 @@ private:
   std::optional<time_point> burst_began_, burst_last_; ///< changes a save was not begun for
   std::map<std::uint64_t, open_round> rounds_;
   std::uint64_t asked_ticket_ = 0, begun_ticket_ = 0;
-  std::string kind_ = "auto"; ///< of the next save
+  std::uint64_t wanted_ticket_ = 0; ///< the last that was asked for and not only offered
+  std::string kind_ = "auto";       ///< of the next save
   std::vector<owed_answer> owed_;
   std::uint32_t failures_ = 0;
   std::optional<time_point> retry_at_;

@@ -91,6 +91,8 @@ void rig_state::restore(restore_rig& wanted) {
 void rig_state::attach(attach_worktree& w) {
   if (ready_) self_->send(w.worktree, *ready_);
   if (failed_) self_->send(w.worktree, repository_failed{*failed_, true});
+  // What the remote was asked for before the spec moved on may be older than what this worktree waited for.
+  if (again_) late_.insert(w.agent_id);
   worktrees_[w.agent_id] = std::move(w.worktree);
 }
 
@@ -117,6 +119,7 @@ void rig_state::begin_attempt(bool refresh_credentials) {
   ++retry_generation_;
   attempt_under_way_ = true;
   again_ = false;
+  late_.clear();
   if (!refresh_credentials) {
     credentials_refreshed_ = false;
     ++attempts_;
@@ -199,8 +202,10 @@ void rig_state::succeed(git::repository_restored restored) {
   tell(town::rig_phase::ready);
   self_->send(config_.health, rig_settled{std::move(report), spec_.git_url});
   for (const auto& [id, worktree] : worktrees_)
-    self_->send(worktree, *ready_);
-  if (again_) begin_set();
+    if (!late_.contains(id)) self_->send(worktree, *ready_);
+  if (!again_) return;
+  ready_.reset();
+  begin_set();
 }
 
 void rig_state::fail(const error& why) {

@@ -75,6 +75,7 @@ private:
   std::map<std::string, worktree_actor> worktrees_;
   std::optional<repository_ready> ready_; ///< what the worktrees were last told
   std::set<std::string> asked_for_;       ///< by the job under way
+  std::set<std::string> late_;            ///< agents that came after that job's spec: the next one is theirs
   std::optional<error> failed_;           ///< set while settled as failed
   git::cancel_flag cancel_;               ///< of the job under way
   std::size_t jobs_under_way_ = 0;

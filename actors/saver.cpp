@@ -58,10 +58,13 @@ void saver_state::take(protect_rig& rig) {
 
 void saver_state::take(save_wanted& want) {
   auto& entry = wanted_[want.agent_id];
-  if (entry.want.ticket == 0 || (want.urgent && !entry.want.urgent)) entry.since = self_->clock().now();
+  if (entry.want.ticket == 0 || (want.urgent && !entry.want.urgent) || (entry.want.offered && !want.offered))
+    entry.since = self_->clock().now();
   if (entry.want.ticket > 0) {
     want.urgent |= entry.want.urgent;
+    want.offered &= entry.want.offered;
     want.even_if_clean |= entry.want.even_if_clean;
+    want.claim |= entry.want.claim;
     if (want.kind == "auto") want.kind = entry.want.kind;
     want.replaces.merge(entry.want.replaces);
   }
@@ -118,6 +121,7 @@ void saver_state::pump() {
     // One that the remote hangs on does not pile up.
     if (!w.want.urgent && goes_alone(agent_id)) continue;
     free.push_back(agent_id);
+    if (w.want.offered) continue;
     const auto due = w.since + config_.gather_delay;
     if (due > now) wake_at(due);
     if (due <= now) (w.want.urgent ? urgent : regular) = true;
@@ -160,6 +164,7 @@ void saver_state::request_snapshot(std::uint64_t id, item& what) {
   job.agent_branches.insert(job.branch);
   job.limits = config_.limits;
   job.without_untracked = what.refused_fingerprint.has_value();
+  what.order = ++last_order_;
   auto& r = rounds_.at(id);
   if (!r.cancel) r.cancel = std::make_shared<std::atomic<bool>>(false);
   job.cancel = r.cancel;
@@ -185,7 +190,7 @@ void saver_state::take(snapshot_result& done) {
     it->second.items.erase(found);
   } else if (!what.kept && known != acknowledged_.end() &&
              known->second.fingerprints.contains(done.outcome->fingerprint) &&
-             (known->second.point || !what.want.even_if_clean)) {
+             (known->second.point || !(what.want.even_if_clean || what.want.claim))) {
     if (what.refused_fingerprint) try_refused_later(known->second, what);
     count("unchanged");
     end(what, save_done{what.told_round, known->second.point, true, done.outcome->left_out, done.outcome->files});

@@ -52,12 +52,11 @@ struct saver_config {
 
 /// Saves the agents of one rig: which go together, when, and what the remote said. Told: the rig's spec, save_wanted
 /// by keepers, keep_disk, delete_refs. A round is begun when it is wanted and `push_interval` since the last has passed
-/// (at once when urgent, also beside one that hangs): every agent that wants is snapshotted, what has changed goes in
-/// one push, each keeper hears what became of its own. A snapshot that is late goes in a round of its own, which holds
-/// nobody up; so does each agent of a push that the remote did not answer in time, until it is answered. Nobody is in
-/// two snapshots at a time. Saved means acknowledged by the remote; the town is told
-/// afterwards, and the refs a point replaces are deleted when the town has recorded it. Fails: never by a round; the
-/// keepers retry.
+/// (at once when urgent, also beside one that hangs): every agent that wants or offers is snapshotted, what has changed
+/// goes in one push, each keeper hears what became of its own. A snapshot that is late goes in a round of its own,
+/// which holds nobody up; so does each agent of a push that the remote did not answer in time, until it is answered.
+/// Nobody is in two snapshots at a time. Saved means acknowledged by the remote; the town is told afterwards, and the
+/// refs a point replaces are deleted when the town has recorded it. Fails: never by a round; the keepers retry.
 class saver_state {
 public:
   static inline const char* name = "saver";
@@ -82,6 +81,9 @@ private:
     save_wanted want;
     std::uint64_t told_round = 0;                   ///< as its keeper knows it
     std::optional<git::snapshot> taken;             ///< nothing: it is being taken
+    std::uint64_t order = 0;                        ///< grows with each snapshot: the later moment of two
+    std::shared_ptr<std::atomic<bool>> overtaken;   ///< of the push under way
+    bool is_first_push = false;                     ///< of this agent: nothing of ours can lie under its ref
     std::optional<std::string> refused_fingerprint; ///< of the moment whose content was refused: without untracked now
     std::optional<keep_promise> kept;               ///< who waits for what an unrestored worktree holds
     bool only_work = false, may_be_newest = false;  ///< as in keep_disk, and so is what follows
@@ -108,6 +110,7 @@ private:
   /// The moment that is on the remote.
   struct acknowledged {
     std::set<std::string> fingerprints; ///< of what was saved, and of what it stands for
+    std::uint64_t order = 0;            ///< of that moment
     std::optional<town::recovery_point> point;
     // Where it lacks untracked files that the remote refused:
     std::optional<std::string> refused; ///< the whole moment's fingerprint, among the others
@@ -134,6 +137,9 @@ private:
   void ready(rounds::iterator it);
   void submit(std::uint64_t id, const result<std::optional<git::credentials>>& login);
   void take(push_result& done);
+  void drop_overtaken(round& r);
+  bool is_overtaken(const item& what) const;
+  void overtake(const std::string& agent_id, std::uint64_t order);
   void settle(item&& what, const git::pushed_point* pushed, bool together);
   void try_refused_later(acknowledged& known, const item& what);
   void try_refused(time_point now);
@@ -161,6 +167,8 @@ private:
   rounds rounds_;
   std::map<std::string, std::uint64_t> taking_; ///< the round whose snapshot of this agent is being taken
   std::map<std::string, acknowledged> acknowledged_;
+  std::map<std::string, std::uint64_t> submitted_; ///< by agent: the latest moment that a push was begun for
+  std::uint64_t last_order_ = 0;
   std::set<std::string> unanswered_;                 ///< agents whose last push the remote did not answer in time
   std::map<std::string, std::string> to_delete_;     ///< ref → commit
   std::map<std::string, std::string> deleting_refs_; ///< those of the job under way

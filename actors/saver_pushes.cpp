@@ -39,6 +39,8 @@ void saver_state::submit(std::uint64_t id, const result<std::optional<git::crede
     r.items.clear();
     return pump();
   }
+  drop_overtaken(r);
+  if (r.items.empty()) return pump();
   r.url = spec_.git_url;
   git::push_job job;
   job.rig_id = config_.rig_id;
@@ -51,10 +53,11 @@ void saver_state::submit(std::uint64_t id, const result<std::optional<git::crede
   job.urls = config_.urls;
   job.ca_file = config_.ca_file;
   job.cancel = r.cancel;
-  for (const auto& [agent_id, what] : r.items) {
+  for (auto& [agent_id, what] : r.items) {
+    what.overtaken = std::make_shared<std::atomic<bool>>(false);
     job.repository = what.taken->repository;
     job.items.push_back({*what.taken, git::point_ref(config_.town_id, agent_id, config_.epoch), what.want.kind,
-                         what.want.even_if_clean, "", what.recorded});
+                         what.want.even_if_clean || what.want.claim, "", what.recorded, what.overtaken});
     if (!what.kept) continue;
     // The point is to have the number that its ref is named after.
     const auto seq = ++*config_.seq;
@@ -65,6 +68,37 @@ void saver_state::submit(std::uint64_t id, const result<std::optional<git::crede
     if (what.only_work && !what.may_be_newest) pushed.even_if_clean = what.taken->holds_work;
   }
   self_->send(config_.executor, push_request{std::move(job), id, saver_actor{self_}});
+}
+
+/// An earlier moment is not pushed over a later one: its round may have waited for another agent, or for credentials.
+void saver_state::drop_overtaken(round& r) {
+  for (auto i = r.items.begin(); i != r.items.end();) {
+    const auto [known, is_first] = submitted_.try_emplace(i->first, 0);
+    auto& latest = known->second;
+    i->second.is_first_push |= is_first;
+    if (i->second.order >= latest) {
+      latest = i->second.order;
+      overtake(i->first, latest);
+      ++i;
+      continue;
+    }
+    end_with(i->second, {error_code::conflict, i->first, "a later moment of it is being pushed"});
+    i = r.items.erase(i);
+  }
+}
+
+/// A later moment was acknowledged while this one was on its way.
+bool saver_state::is_overtaken(const item& what) const {
+  const auto known = acknowledged_.find(what.want.agent_id);
+  return !what.kept && known != acknowledged_.end() && known->second.order > what.order;
+}
+
+/// Pushes of earlier moments that hang have perhaps not seen yet what the remote has.
+void saver_state::overtake(const std::string& agent_id, std::uint64_t order) {
+  for (auto& [id, r] : rounds_) {
+    const auto it = r.items.find(agent_id);
+    if (it != r.items.end() && it->second.order < order && it->second.overtaken) *it->second.overtaken = true;
+  }
 }
 
 void saver_state::take(push_result& done) {
@@ -79,6 +113,14 @@ void saver_state::take(push_result& done) {
   if (done.outcome && r.url != spec_.git_url)
     done.outcome = error{error_code::cancelled, config_.rig_id, "the rig's remote is another one now"};
   auto items = std::exchange(r.items, {});
+  for (auto i = items.begin(); i != items.end();) {
+    if (!is_overtaken(i->second)) {
+      ++i;
+      continue;
+    }
+    end_with(i->second, {error_code::conflict, i->first, "a later moment of it was pushed meanwhile"});
+    i = items.erase(i);
+  }
   if (!done.outcome) {
     for (auto& [agent_id, what] : items)
       end_with(what, done.outcome.error());
@@ -114,6 +156,13 @@ void saver_state::settle(item&& what, const git::pushed_point* pushed, bool toge
               {{"rig", config_.rig_id}, {"agent", agent_id}, {"error", to_string(why)}});
     return push_alone(std::move(what));
   }
+  // The remote that takes no point has none of an older container to be greater than.
+  const bool only_claims = what.want.claim && !what.want.even_if_clean && !what.taken->holds_work && what.is_first_push;
+  if (only_claims && (why.code == error_code::forbidden || why.code == error_code::too_large)) {
+    log::warn("the remote refused a point without work: none is made",
+              {{"rig", config_.rig_id}, {"agent", agent_id}, {"error", to_string(why)}});
+    return acknowledge(what, std::nullopt);
+  }
   const bool once_more = pushed->refused == git::refusal::content && !what.refused_fingerprint &&
                          what.taken->files.untracked > 0 && !taking_.contains(agent_id);
   if (!once_more) return end_with(what, why);
@@ -134,6 +183,7 @@ void saver_state::acknowledge(item& what, const std::optional<town::recovery_poi
   auto& known = acknowledged_[agent_id];
   known = {};
   known.fingerprints = {what.taken->fingerprint};
+  known.order = what.order;
   if (what.refused_fingerprint) try_refused_later(known, what);
   known.point = point;
   count(point ? "saved" : "clean");

@@ -199,6 +199,8 @@ void supervisor_state::take_settled(const worktree_settled& settled) {
   order.worktree = settled.report.worktree.value_or("");
   order.applied = settled.applied;
   order.supersede = settled.report.recovery && !settled.report.recovery->applied;
+  // The town cannot say that the container before this one ended with all of it saved: it, or one before it, may live.
+  order.claim = child->spec.maybe_lost_seconds.has_value();
   child->protection = std::move(order);
   protect_worktree(settled.agent_id, *child);
 }

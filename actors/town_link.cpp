@@ -103,7 +103,13 @@ void town_link_state::send(std::uint64_t id) {
 
 void town_link_state::take(town_answered& answer) {
   const auto it = conversations_.find(answer.id);
-  if (it == conversations_.end() || !it->second.under_way) return; // given up meanwhile
+  if (it == conversations_.end() || !it->second.under_way) {
+    // Given up meanwhile. That a newer container has this town stands all the same.
+    if (const auto late = town::classify("", answer.status, answer.body, {});
+        !late.data && late.data.error().code == error_code::fenced)
+      fence();
+    return;
+  }
   it->second.under_way = false;
   const auto& route = it->second.what.route;
   auto read = answer.status == 0 ? town::town_answer{answer.failure.value_or(error{error_code::unavailable, route,

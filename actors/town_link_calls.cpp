@@ -5,6 +5,7 @@
 
 #include "actors/town_link.hpp"
 #include "core/log.hpp"
+#include "core/secret.hpp"
 #include "messages/type_ids.hpp"
 #include "town/codec.hpp"
 #include "town/decode.hpp"
@@ -254,7 +255,8 @@ town_link_state::call_promise town_link_state::call(agent_call& c) {
         [promise](const result<town::answer_data>& data, const town_answered& answer) mutable -> result<void> {
           const bool final_word = data || (answer.status != 0 && !town::is_worth_repeating(data.error().code));
           if (final_word)
-            promise.deliver(agent_call_answer{answer.status, answer.body});
+            // What a failure says may repeat what we said, the container's token with it: not for an agent.
+            promise.deliver(agent_call_answer{answer.status, data ? answer.body : redact(answer.body)});
           else
             promise.deliver(agent_call_answer{data.error().code == error_code::fenced ? 409 : 503,
                                               town::refusal_body(data.error())});

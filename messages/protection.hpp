@@ -29,6 +29,9 @@ struct protect {
   std::optional<town::recovery_point> applied;
   /// There is a point that was not put on top: ours is to be the greatest from now on, so save at once, changed or not.
   bool supersede = false;
+  /// An older container may still push a point of this agent: ours is to be the greatest, so the first save makes one,
+  /// changed or not.
+  bool claim = false;
 };
 
 /// To a keeper: the process of this agent ended or goes; nothing is watched any more when what is there is saved.
@@ -58,7 +61,10 @@ struct save_wanted {
   git::snapshot_job job; ///< how its snapshot is to be taken
   std::string kind;      ///< auto, drain or manual
   bool urgent = false;
+  /// Something is unsaved, but not for long enough to begin a round for it: it goes along with one that begins.
+  bool offered = false;
   bool even_if_clean = false;
+  bool claim = false;       ///< likewise; a remote that refuses a point without work leaves nothing unsaved
   std::uint64_t ticket = 0; ///< the keeper's own, growing; comes back with save_begun
   /// Refs that the new point replaces → the commits they must still name: deleted when the town has recorded the point.
   std::map<std::string, std::string> replaces;

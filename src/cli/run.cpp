@@ -11,6 +11,7 @@
 #include "cli/daemon.hpp"
 #include "cli/environment.hpp"
 #include "cli/exit_code.hpp"
+#include "cli/own_process.hpp"
 #include "cli/termination_signals.hpp"
 #include "core/fault_point.hpp"
 #include "core/ids.hpp"
@@ -58,6 +59,8 @@ int refuse(const error& why) {
 } // namespace
 
 int run(const run_command& what) {
+  keep_memory_private();
+  forbid_writing_by_others();
   const auto env = read_environment();
   auto loaded = load_configuration(what.configuration, env);
   if (!loaded) return fail(loaded.error(), exit_code_of_configuration(loaded.error()));

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cctype>
 #include <mutex>
+#include <set>
 #include <shared_mutex>
 #include <vector>
 
@@ -10,11 +11,14 @@ namespace townkeeper {
 namespace {
 
 constexpr std::size_t min_redacted_length = 6; // a shorter value would blank out ordinary words
-constexpr std::size_t max_registered = 4096; // rotated tokens of a long-lived container; the oldest are expired by then
+/// Rotated tokens of a long-lived container: the oldest have expired by then. What is registered first (the
+/// configuration's own secrets) is never forgotten.
+constexpr std::size_t max_registered = 1024, never_forgotten = 64, forgotten_at_once = 128;
 
 struct registry {
   std::shared_mutex mutex;
-  std::vector<std::string> forms; ///< longest first, so that a secret that contains another is replaced whole
+  std::vector<std::string> values; ///< in the order of their registration
+  std::vector<std::string> forms;  ///< longest first, so that a secret that contains another is replaced whole
 };
 
 registry& the_registry() {
@@ -35,6 +39,20 @@ std::string base64(std::string_view in) {
   return out;
 }
 
+/// The characters of base64 that `in` alone decides where `before` bytes stand in front of it in its group of three
+/// (`user:` in the header of HTTP Basic), whatever stands in front and behind.
+std::string base64_inside(std::string_view in, std::size_t before) {
+  const auto whole = base64(std::string(before, '\0').append(in));
+  const auto begin = (before * 8 + 5) / 6, end = (before + in.size()) * 8 / 6;
+  return whole.substr(begin, end - begin);
+}
+
+std::string base64url(std::string text) {
+  std::replace(text.begin(), text.end(), '+', '-');
+  std::replace(text.begin(), text.end(), '/', '_');
+  return text;
+}
+
 std::string percent_encoded(std::string_view in) {
   constexpr std::string_view digits = "0123456789ABCDEF";
   std::string out;
@@ -51,16 +69,57 @@ std::string percent_encoded(std::string_view in) {
   return out;
 }
 
+std::set<std::string> forms_of(const std::string& value) {
+  std::set<std::string> out{value, percent_encoded(value), base64(value), base64url(base64(value))};
+  for (const std::size_t before : {0U, 1U, 2U})
+    out.insert({base64_inside(value, before), base64url(base64_inside(value, before))});
+  return out;
+}
+
+bool is_longer(const std::string& a, const std::string& b) {
+  return a.size() != b.size() ? a.size() > b.size() : a < b;
+}
+
+void add_forms(std::vector<std::string>& forms, const std::string& value) {
+  for (const auto& form : forms_of(value)) {
+    const auto at = std::lower_bound(forms.begin(), forms.end(), form, is_longer);
+    if (at == forms.end() || *at != form) forms.insert(at, form);
+  }
+}
+
+void forget_oldest(registry& r) {
+  const auto begin = r.values.begin() + never_forgotten;
+  r.values.erase(begin, begin + forgotten_at_once);
+  r.forms.clear();
+  for (const auto& value : r.values)
+    add_forms(r.forms, value);
+}
+
 void replace_all(std::string& text, std::string_view what) {
   for (auto at = text.find(what); at != std::string::npos; at = text.find(what, at + 3))
     text.replace(at, what.size(), "***");
 }
 
-/// `scheme://user:password@host` loses everything between `//` and `@`.
+/// True for what can be a host with or without a port: a password that was not percent-encoded is none.
+bool is_host_and_port(std::string_view text) {
+  const auto is_of_host = [](char c) {
+    return std::isalnum(static_cast<unsigned char>(c)) != 0 || std::string_view("-._~[]:").find(c) != std::string::npos;
+  };
+  if (!std::all_of(text.begin(), text.end(), is_of_host)) return false;
+  const auto colon = text.front() == '[' ? text.find("]:") : text.find(':');
+  if (colon == std::string_view::npos) return true;
+  const auto port = text.substr(text.find(':', colon) + 1);
+  return std::all_of(port.begin(), port.end(), [](char c) { return c >= '0' && c <= '9'; });
+}
+
+/// `scheme://user:password@host` loses everything between `//` and `@`, also where the password has a slash in it.
 void strip_userinfo(std::string& text) {
   for (auto at = text.find("://"); at != std::string::npos; at = text.find("://", at + 3)) {
     const auto begin = at + 3;
-    const auto end = std::min(text.find_first_of("/ \t\r\n\"'<>", begin), text.size());
+    auto end = std::min(text.find_first_of("/ \t\r\n\"'<>", begin), text.size());
+    if (end > begin && end < text.size() && text[end] == '/' &&
+        !is_host_and_port(std::string_view(text).substr(begin, end - begin)))
+      end = std::min(text.find_first_of(" \t\r\n\"'<>", begin), text.size());
     const auto last_at = text.rfind('@', end == 0 ? 0 : end - 1);
     if (last_at != std::string::npos && last_at >= begin && last_at < end) text.replace(begin, last_at - begin, "***");
   }
@@ -72,15 +131,18 @@ secret::secret(std::string value)
     : value_(std::move(value)) {
   if (value_.size() < min_redacted_length) return;
   auto& r = the_registry();
+  const auto is_known = [&] { return std::find(r.values.begin(), r.values.end(), value_) != r.values.end(); };
   {
     const std::shared_lock lock(r.mutex);
-    if (std::find(r.forms.begin(), r.forms.end(), value_) != r.forms.end()) return;
+    if (is_known()) return;
   }
   const std::unique_lock lock(r.mutex);
-  if (r.forms.size() >= max_registered) return;
-  for (const auto& form : {value_, base64(value_), percent_encoded(value_)})
-    if (std::find(r.forms.begin(), r.forms.end(), form) == r.forms.end()) r.forms.push_back(form);
-  std::stable_sort(r.forms.begin(), r.forms.end(), [](const auto& a, const auto& b) { return a.size() > b.size(); });
+  if (is_known()) return;
+  r.values.push_back(value_);
+  if (r.values.size() > max_registered)
+    forget_oldest(r);
+  else
+    add_forms(r.forms, value_);
 }
 
 bool secret::equals(std::string_view other) const noexcept {

@@ -15,6 +15,7 @@
 #include <utility>
 
 #include "core/fault_point.hpp"
+#include "git/descriptor.hpp"
 #include "git/fetch_slots.hpp"
 #include "git/git_error.hpp"
 #include "git/repository_layout.hpp"
@@ -72,6 +73,19 @@ int pack_receiver::disk_failure(const char* what, int number) {
   return GIT_EUSER;
 }
 
+/// The indexer makes its file read-only (0444, as packs are), which only root opens for writing all the same: its mode
+/// is lifted for that moment. Returns the descriptor, or -1 with errno set.
+int open_read_only_file(const fs::path& path) {
+  const descriptor reading(::open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
+  struct stat made {};
+  if (!reading || ::fstat(reading.get(), &made) != 0 || ::fchmod(reading.get(), made.st_mode | S_IWUSR) != 0) return -1;
+  const int writing = ::open(path.c_str(), O_WRONLY | O_NOFOLLOW | O_CLOEXEC);
+  const int failed = errno;
+  ::fchmod(reading.get(), made.st_mode);
+  errno = failed;
+  return writing;
+}
+
 int on_progress(const git_indexer_progress* stats, void* receiver) {
   return static_cast<pack_receiver*>(receiver)->report(*stats, false);
 }
@@ -90,7 +104,7 @@ int pack_receiver::begin(const fs::path& objects, git_odb* odb) {
   std::error_code failure;
   for (const auto& entry :
        fs::directory_iterator(directory, failure)) // the indexer's own temporary, the only file here
-    file = ::open(entry.path().c_str(), O_WRONLY | O_CLOEXEC);
+    file = open_read_only_file(entry.path());
   return file >= 0 ? 0 : disk_failure("cannot open the pack in", failure ? failure.value() : errno);
 }
 

@@ -186,6 +186,13 @@ std::vector<std::string> push_batch::seal(fetch_session& session) {
       answers_.push_back({item->taken.agent_id, vanished_error(item->taken.agent_id), refusal::none, 0});
       continue;
     }
+    // Looked at after the advertisement was read: whatever sets the ref later is refused to us by the remote.
+    if (item->overtaken && *item->overtaken) {
+      answers_.push_back({item->taken.agent_id,
+                          error{error_code::conflict, item->taken.agent_id, "a later moment of it is being pushed"},
+                          refusal::none, 0});
+      continue;
+    }
     auto point = item->kept_ref.empty() ? seal_point(session.repository(), *item, terms)
                                         : seal_point(session.repository(),
                                                      unrestored_item(job_.repository, *item, session.remote()), terms);

@@ -27,23 +27,35 @@ constexpr std::array settings{
 };
 
 // -- the settings as a source of configuration; libgit2 1.8 exports no constructor of its own
-// ----------------------------
+
+#if LIBGIT2_VERSION_MINOR >= 9 // Debian 13
+using source_entry = git_config_backend_entry;
+git_config_entry& entry_of(source_entry& e) {
+  return e.entry;
+}
+#else
+using source_entry = git_config_entry;
+git_config_entry& entry_of(source_entry& e) {
+  return e;
+}
+#endif
 
 int refuse() noexcept {
   git_error_set_str(GIT_ERROR_CONFIG, "these settings are fixed");
   return GIT_EREADONLY;
 }
 
-int get(git_config_backend*, const char* name, git_config_entry** out) {
+int get(git_config_backend*, const char* name, source_entry** out) {
   for (const auto& each : settings) {
     if (std::string_view(each.name) != name) continue;
-    auto* entry = new git_config_entry{};
-    entry->name = each.name;
-    entry->value = each.value;
-    entry->backend_type = "townkeeper";
-    entry->level = GIT_CONFIG_LEVEL_APP;
-    entry->free = [](git_config_entry* given) { delete given; };
-    *out = entry;
+    auto* made = new source_entry{};
+    auto& entry = entry_of(*made);
+    entry.name = each.name;
+    entry.value = each.value;
+    entry.backend_type = "townkeeper";
+    entry.level = GIT_CONFIG_LEVEL_APP;
+    made->free = [](source_entry* given) { delete given; };
+    *out = made;
     return 0;
   }
   return GIT_ENOTFOUND;
@@ -53,7 +65,7 @@ int get(git_config_backend*, const char* name, git_config_entry** out) {
 int list_nothing(git_config_iterator** out, git_config_backend* backend) {
   auto* iterator = new git_config_iterator{};
   iterator->backend = backend;
-  iterator->next = [](git_config_entry**, git_config_iterator*) -> int { return GIT_ITEROVER; };
+  iterator->next = [](source_entry**, git_config_iterator*) -> int { return GIT_ITEROVER; };
   iterator->free = [](git_config_iterator* given) { delete given; };
   *out = iterator;
   return 0;

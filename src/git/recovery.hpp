@@ -94,6 +94,9 @@ struct push_item {
   /// every point of the agent, `recorded` (what the town knows) among them. Empty: it goes to `ref` in any case.
   std::string kept_ref = {};
   std::optional<town::recovery_point> recorded = {};
+  /// Set by any thread once a later moment of the agent is being pushed through another connection: this one is not
+  /// sent any more (`conflict`), because it would be put over that. May be null.
+  std::shared_ptr<const std::atomic<bool>> overtaken = {};
 };
 
 struct push_job {

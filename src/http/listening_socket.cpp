@@ -20,7 +20,9 @@
 namespace townkeeper::http {
 namespace {
 
-constexpr int listen_backlog = 1024; // as many as there may be connections; the kernel cuts it to net.core.somaxconn
+// More than there may be connections: where it is full, the kernel drops what comes, and a probe comes again only after
+// a second. The kernel cuts it to net.core.somaxconn.
+constexpr int listen_backlog = 4096;
 
 std::string errno_text(int number) {
   return std::generic_category().message(number);

@@ -33,18 +33,23 @@ void turn_away(const unique_fd& client) {
   std::ignore = ::recv(client.get(), unread, sizeof unread, MSG_DONTWAIT);
 }
 
-/// Which connection goes first when one must: smaller goes earlier. Nothing: it is at work.
-std::optional<int> eviction_rank(server_connection::stage s) {
+/// What connections wait for; only those `at_work` wait for us.
+enum line : std::size_t { lingering, between_requests, in_transfer, at_work };
+
+line line_of(server_connection::stage s) {
   switch (s) {
   case server_connection::stage::lingering:
-    return 0;
+    return lingering;
   case server_connection::stage::idle:
-    return 1;
-  case server_connection::stage::header:
-    return 2;
-  default:
-    return std::nullopt;
+  case server_connection::stage::header: // not after `idle`: a probe that has just come in is idle, too
+    return between_requests;
+  case server_connection::stage::body:
+  case server_connection::stage::writing:
+    return in_transfer;
+  case server_connection::stage::handling:
+    break;
   }
+  return at_work;
 }
 
 } // namespace
@@ -134,24 +139,33 @@ void server_state::admit(accepted_socket client, const std::string& label) {
   auto connection =
       std::make_shared<server_connection>(shared_from_this(), std::move(socket), std::move(client.peer), label);
   connections_.insert(connection);
+  auto& line = lines_.at(line_of(connection->current_stage()));
+  connection->standing() = {&line, line.insert(line.end(), connection.get())};
   connection_count = connections_.size();
   connection->start();
 }
 
+void server_state::line_up(server_connection& connection) {
+  auto& to = lines_.at(line_of(connection.current_stage()));
+  auto& [from, place] = connection.standing();
+  to.splice(to.end(), *from, place);
+  from = &to;
+}
+
 bool server_state::evict_one() {
-  const auto order = [](const std::shared_ptr<server_connection>& c) {
-    return std::pair(eviction_rank(c->current_stage()).value_or(3), c->since());
-  };
-  const auto victim = std::min_element(connections_.begin(), connections_.end(),
-                                       [&](const auto& a, const auto& b) { return order(a) < order(b); });
-  if (victim == connections_.end() || !eviction_rank((*victim)->current_stage())) return false;
-  const auto connection =
-      *victim; // NOLINT(performance-unnecessary-copy-initialization): closing takes it out of the set
-  connection->close();
+  // Of the two that may be hoarded, the longer: whichever way somebody fills the server, those go that do it, and the
+  // few that use it otherwise stay.
+  auto& crowd =
+      lines_.at(lines_.at(in_transfer).size() > lines_.at(between_requests).size() ? in_transfer : between_requests);
+  auto& from = lines_.at(lingering).empty() ? crowd : lines_.at(lingering);
+  if (from.empty()) return false;
+  from.front()->close();
   return true;
 }
 
 void server_state::remove(const std::shared_ptr<server_connection>& connection) {
+  const auto& [line, place] = connection->standing();
+  line->erase(place);
   connections_.erase(connection);
   connection_count = connections_.size();
   if (connections_.empty() && none_left_) std::exchange(none_left_, nullptr)();

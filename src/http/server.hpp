@@ -32,9 +32,10 @@ struct server_limits {
 class server_state;
 
 /// An HTTP/1.1 server: keep-alive, pipelining, HEAD, chunked request bodies, `Expect: 100-continue`; on a TCP address,
-/// on Unix sockets, or both. A connection too many takes the place of the one that has idled longest, or else of the
-/// one that has taken longest over its header; only where every connection is at work is the new one answered 503. So
-/// probes are answered also while someone hoards connections.
+/// on Unix sockets, or both. A connection too many takes the place of one that waits for its client: first of one that
+/// is done and has only to be closed, else of the one that has taken longest over its next request or its header, or,
+/// where those are more, over its body or over taking its answer. Only where every connection waits for a handler is
+/// the new one answered 503. So probes are answered also while someone hoards connections, in whatever way.
 ///
 /// Functions may be called from any thread but not from a handler, and wait for the I/O thread, which must run while a
 /// server is in use.

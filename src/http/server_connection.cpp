@@ -99,8 +99,7 @@ server_connection::server_connection(std::shared_ptr<server_state> owner, socket
     , deadline_(owner_->context())
     , answer_came_(owner_->context())
     , peer_(std::move(peer))
-    , label_(std::move(label))
-    , since_(std::chrono::steady_clock::now()) {}
+    , label_(std::move(label)) {}
 
 void server_connection::start() {
   net::co_spawn(
@@ -131,9 +130,9 @@ void server_connection::close() {
   owner_->remove(shared_from_this());
 }
 
-void server_connection::enter(stage s) noexcept {
+void server_connection::enter(stage s) {
   stage_ = s;
-  since_ = std::chrono::steady_clock::now();
+  if (!closed_) owner_->line_up(*this);
 }
 
 void server_connection::set_deadline(std::chrono::milliseconds limit) {

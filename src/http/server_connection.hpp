@@ -6,9 +6,11 @@
 
 #include <chrono>
 #include <cstdint>
+#include <list>
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "http/message.hpp"
 #include "http/responder.hpp"
@@ -24,6 +26,7 @@ class server_connection : public std::enable_shared_from_this<server_connection>
 public:
   enum class stage { idle, header, body, handling, writing, lingering };
   using socket_type = boost::asio::generic::stream_protocol::socket;
+  using line = std::list<server_connection*>;
 
   server_connection(std::shared_ptr<server_state> owner, socket_type socket, std::string peer, std::string label);
 
@@ -35,8 +38,8 @@ public:
   void close();
 
   stage current_stage() const noexcept { return stage_; }
-  /// Since when it is in that stage.
-  std::chrono::steady_clock::time_point since() const noexcept { return since_; }
+  /// Where it stands among the server's connections while it is open; the server's alone.
+  std::pair<line*, line::iterator>& standing() noexcept { return standing_; }
   const std::string& label() const noexcept { return label_; }
 
 private:
@@ -55,7 +58,7 @@ private:
 
   responder make_responder();
   void deliver(std::uint64_t request_number, response r);
-  void enter(stage s) noexcept;
+  void enter(stage s);
   /// From now on the socket's operations have until then, all together.
   void set_deadline(std::chrono::milliseconds limit);
   void clear_deadline();
@@ -67,7 +70,7 @@ private:
   std::string peer_;
   std::string label_;
   stage stage_ = stage::idle;
-  std::chrono::steady_clock::time_point since_;
+  std::pair<line*, line::iterator> standing_;
   std::uint64_t request_number_ = 0;
   std::optional<response> answer_;
   bool expired_ = false;   ///< the deadline passed and cancelled the operation

@@ -3,6 +3,7 @@
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/steady_timer.hpp>
 
+#include <array>
 #include <atomic>
 #include <list>
 #include <memory>
@@ -30,7 +31,10 @@ public:
   void begin_stop(std::function<void()> none_left);
   void close_all();
 
-  /// Called by a connection that has closed.
+  /// Called by an open connection that has entered a stage: it goes behind all that entered it before.
+  void line_up(server_connection& connection);
+
+  /// Called by a connection that closes, once.
   void remove(const std::shared_ptr<server_connection>& connection);
 
   /// Takes `bytes` out of what bodies may hold together, or refuses.
@@ -59,14 +63,15 @@ private:
   void retry_later(const std::shared_ptr<listener>& l);
   void close(listener& l);
   void admit(accepted_socket client, const std::string& label);
-  /// Closes the connection that has idled longest, else the one longest in its header. False where every one is at
-  /// work.
+  /// Closes the connection that has kept us waiting longest among the kind that is most (see `server`), in time that
+  /// does not grow with their number. False where every one waits for us.
   bool evict_one();
 
   boost::asio::io_context& context_;
   std::weak_ptr<io_core> core_;
   std::list<std::shared_ptr<listener>> listeners_;
   std::set<std::shared_ptr<server_connection>> connections_;
+  std::array<server_connection::line, 4> lines_; ///< each connection stands in one; server.cpp says in which
   std::size_t body_bytes_ = 0;
   std::function<void()> none_left_;
 };

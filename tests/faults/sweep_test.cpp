@@ -81,7 +81,7 @@ std::vector<injected_fault> sample(const std::vector<injected_fault>& all, std::
 } // namespace
 
 TEST_CASE("the process dies or a step fails at each fault point: no save that was acknowledged is lost") {
-  const auto seed = static_cast<std::size_t>(integration::count_of("TOWNKEEPER_SEED", 20261125));
+  const auto seed = static_cast<std::size_t>(integration::seed_of_run());
   const auto wanted = static_cast<std::size_t>(integration::count_of("TOWNKEEPER_SWEEP", 6));
   const auto only = words_of("TOWNKEEPER_SWEEP_POINTS");
   const test::temp_dir logs{"sweep"};

@@ -23,7 +23,7 @@ TEST_CASE("a drained container wakes bit for bit: every worktree is as it was le
   test::town town;
   const test::town_admin admin{town, town_id};
   const int states = count_of("TOWNKEEPER_WAKE_STATES", 32);
-  const auto seed = static_cast<std::uint64_t>(count_of("TOWNKEEPER_SEED", 20261125));
+  const auto seed = seed_of_run();
   for (int first = 0; first < states; first += agents_per_container) {
     const auto rig = "rig" + std::to_string(first);
     const int agents = std::min(agents_per_container, states - first);

@@ -41,7 +41,7 @@ std::int64_t number_in(const std::filesystem::path& worktree, const std::string&
 
 TEST_CASE("killed without a word while 8 agents edit, stage and commit: only the last seconds are lost") {
   const int kills = count_of("TOWNKEEPER_KILLS", 4);
-  const auto seed = static_cast<std::uint64_t>(count_of("TOWNKEEPER_SEED", 20261125));
+  const auto seed = seed_of_run();
   // Faster than the defaults, so that a kill takes seconds; with TOWNKEEPER_KILL_DEFAULTS=1 the defaults themselves.
   const bool defaults = count_of("TOWNKEEPER_KILL_DEFAULTS", 0) != 0;
   const double interval = defaults ? 10 : 1;

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <fstream>
+#include <future>
 #include <map>
 
 #include <catch2/generators/catch_generators.hpp>
@@ -58,34 +59,51 @@ TEST_CASE(
     "SIGTERM with 3 or 10 seconds to live and agents that do not end: what they had done by then is saved before the "
     "SIGKILL") {
   const std::vector<std::string> agents{"ada", "bob", "cyd"};
-  one_rig r{agents};
-  // Nothing is saved before the signal comes.
-  test::container box{container_for(r.town, configuration(stubborn, {}, {}, R"("quiet":"1m","latest":"10m")"))};
-  box.start();
-  INFO(box.log());
-  REQUIRE(box.wait_for_phase("ready"));
-  for (const auto& agent : agents)
-    REQUIRE(test::wait_until([&] { return number_in(box.worktree("api", agent)) >= 5; }));
-  std::map<std::string, std::int64_t> done;
-  for (const auto& agent : agents)
-    done[agent] = number_in(box.worktree("api", agent));
-  const auto grace = std::chrono::seconds{GENERATE(3, 10)};
-  const auto ending = box.end(grace);
-  CHECK(ending.killed);
-  box.wipe_disk();
-  box.options().config = configuration();
-  box.start();
-  REQUIRE(box.wait_for_phase("ready"));
-  for (const auto& agent : agents) {
-    CAPTURE(agent);
-    CHECK(number_in(box.worktree("api", agent)) >= done[agent]);
+  // Both at once: the next container of each waits 15 s for the one before it.
+  struct one_life {
+    std::chrono::seconds grace;
+    one_rig r;
+    // Nothing is saved before the signal comes.
+    test::container box{container_for(r.town, configuration(stubborn, {}, {}, R"("quiet":"1m","latest":"10m")"))};
+    std::map<std::string, std::int64_t> done{};
+    std::future<test::container_ending> ending{};
+  };
+  one_life lives[]{{std::chrono::seconds{3}, one_rig{agents}}, {std::chrono::seconds{10}, one_rig{agents}}};
+  for (auto& life : lives) {
+    CAPTURE(life.grace);
+    life.box.start();
+    INFO(life.box.log());
+    REQUIRE(life.box.wait_for_phase("ready"));
+    for (const auto& agent : agents)
+      REQUIRE(test::wait_until([&] { return number_in(life.box.worktree("api", agent)) >= 5; }));
+    for (const auto& agent : agents)
+      life.done[agent] = number_in(life.box.worktree("api", agent));
+  }
+  for (auto& life : lives)
+    life.ending = std::async(std::launch::async, [&life] { return life.box.end(life.grace); });
+  for (auto& life : lives) {
+    CAPTURE(life.grace);
+    CHECK(life.ending.get().killed);
+    life.box.wipe_disk();
+    life.box.options().config = configuration();
+    life.box.start();
+  }
+  for (auto& life : lives) {
+    CAPTURE(life.grace);
+    INFO(life.box.log());
+    REQUIRE(life.box.wait_for_phase("ready"));
+    for (const auto& agent : agents) {
+      CAPTURE(agent);
+      CHECK(number_in(life.box.worktree("api", agent)) >= life.done[agent]);
+    }
   }
 }
 
 TEST_CASE("SIGTERM twice, SIGINT, SIGHUP, SIGTERM in the middle of a push: one drain, and everything is saved") {
   one_rig r{{"ada"}};
-  auto options = container_for(r.town, configuration(stubborn, {}, {}, R"("quiet":"1m","latest":"10m")"));
-  options.config = configuration(stubborn, {}, {}, R"("quiet":"200ms","latest":"1s","push_interval":"1s")");
+  auto options =
+      container_for(r.town, configuration(stubborn, {}, {}, R"("quiet":"200ms","latest":"1s","push_interval":"1s")"));
+  options.environment["TOWNKEEPER_AGENTS_STOP_GRACE"] = "500ms"; // which these agents always take
   test::container box{options};
   box.start();
   INFO(box.log());

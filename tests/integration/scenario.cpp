@@ -4,6 +4,8 @@
 #include <fstream>
 #include <sstream>
 
+#include "tests/support/failure_notes.hpp"
+
 namespace townkeeper::integration {
 
 void settle(test::remote& server, const test::town_admin& admin) {
@@ -30,6 +32,13 @@ one_agent_town::one_agent_town() {
 int count_of(const char* variable, int otherwise) {
   const char* text = std::getenv(variable);
   return text == nullptr ? otherwise : std::atoi(text);
+}
+
+std::uint64_t seed_of_run() {
+  const char* text = std::getenv("TOWNKEEPER_SEED");
+  const auto seed = text == nullptr ? std::uint64_t{20261125} : std::strtoull(text, nullptr, 10);
+  test::note_seed(seed);
+  return seed;
 }
 
 int cycles() {

@@ -44,6 +44,9 @@ struct one_agent_town {
 /// A number the tests are told by a variable of this name.
 int count_of(const char* variable, int otherwise);
 
+/// The seed of a test's random choices: `TOWNKEEPER_SEED`, or always the same. Noted, so that a failure prints it.
+std::uint64_t seed_of_run();
+
 /// The configuration of a test container: everything retried fast, agents run `command` (JSON array; none when empty).
 /// `protect` is the inside of that section; the defaults when empty.
 std::string configuration(const std::string& command = {}, const std::string& more_git = {},

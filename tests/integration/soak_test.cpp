@@ -108,7 +108,7 @@ struct town_of_rigs {
 
 TEST_CASE("soak", "[.soak]") {
   const auto duration = std::chrono::seconds{count_of("TOWNKEEPER_SOAK_SECONDS", 180)};
-  const auto seed = static_cast<std::uint64_t>(count_of("TOWNKEEPER_SEED", 20261125));
+  const auto seed = seed_of_run();
   std::mt19937_64 random{seed};
   const auto begun = clock_type::now();
   const auto passed = [&] { return std::chrono::duration<double>{clock_type::now() - begun}.count(); };

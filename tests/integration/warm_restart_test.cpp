@@ -144,6 +144,8 @@ TEST_CASE("a warm disk that could not be restored is saved at SIGTERM, or its un
   };
   // ada's work is saved by the second container, and is what the disk holds; bob's is of after that; the others' is
   // not.
+  for (const auto& [name, value] : {std::pair{"PUSH_INTERVAL", "100ms"}, {"QUIET", "50ms"}, {"LATEST", "200ms"}})
+    t.box->options().environment[std::string{"TOWNKEEPER_PROTECT_"} + name] = value;
   t.box->start();
   REQUIRE(t.box->wait_for_phase("ready"));
   std::ofstream{t.worktree("ada") / "untracked"} << "saved\n";

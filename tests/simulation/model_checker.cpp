@@ -111,6 +111,7 @@ void check_restored(model_world& w, model_container& c, const std::string& agent
     since = w.now();
   const bool again = std::exchange(c.verified[agent_id], true);
   if (again) return;
+  if (c.told_to_end) c.restored_late.insert(agent_id);
   w.note(c.name() + " restored " + agent_id + " at v" + std::to_string(worktree.version) +
          (disk_wins ? " from its disk" : ""));
   // What was acknowledged before this container began (or until the one before it was gone) is there.
@@ -142,11 +143,15 @@ void check_ref_written(model_world& w, model_container& c, const std::string& re
     return;
   }
   const auto& old = w.points.at(old_commit);
+  // Its own, or one of a later container that has built upon it in turn.
   const auto& refs = w.remotes.at(w.rig_of_agent.at(old.agent_id)).refs;
-  const auto successor = refs.find(git::point_ref(model_town_id, old.agent_id, c.epoch));
+  const bool is_there = std::any_of(refs.begin(), refs.end(), [&](const auto& r) {
+    const auto& point = w.points.at(r.second);
+    return point.agent_id == old.agent_id && !point.kept && point.order().first >= c.epoch;
+  });
   const auto& recorded = w.town.recovery_of(old.agent_id);
   const bool is_recorded = recorded && recorded->epoch >= c.epoch;
-  if (successor == refs.end() || !is_recorded || old.order().first >= c.epoch)
+  if (!is_there || !is_recorded || old.order().first >= c.epoch)
     w.violated(c.name() + " deletes " + ref + ", whose successor is not recorded");
 }
 
@@ -176,7 +181,8 @@ void check_ended(model_world& w, model_container& c) {
     if (!worktree.unsaved.empty())
       w.violated(c.name() + " ends with 0 while v" + std::to_string(worktree.version) + " of " + agent_id +
                  " is unsaved");
-    if (w.newest() == &c) w.exact[agent_id] = worktree.version;
+    // What an older disk holds beyond the point that was put here, and that nobody has built upon, may still come up.
+    if (w.newest() == &c && !c.restored_late.contains(agent_id)) w.exact[agent_id] = worktree.version;
   }
 }
 

@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -65,6 +66,7 @@ struct model_container {
 
   // what it came to
   std::map<std::string, bool> verified;      ///< agents whose worktree job succeeded
+  std::set<std::string> restored_late;       ///< agents that were restored after it was told to end: nobody had them
   std::map<std::string, time_point> crashed; ///< agents whose protection was disturbed, and when last
 
   // its actors and edges

@@ -214,7 +214,7 @@ void take(model_world& w, model_container& c, std::uint64_t id, const snapshot_r
   w.later(milliseconds{w.chance.pick(0, took.count())}, [&w, &c, taken, job] {
     const auto worktree = c.disk->worktrees.find(job.agent_id);
     const int version = worktree == c.disk->worktrees.end() ? 0 : worktree->second.version;
-    taken->uncommitted = !w.is_clean(version);
+    taken->uncommitted = taken->holds_work = !w.is_clean(version);
     taken->stash_commit = std::to_string(version);
     taken->fingerprint = "v" + std::to_string(version); // a commit that leaves it clean is a change, too
     taken->files.modified = taken->files.untracked = taken->uncommitted ? 1 : 0;
@@ -253,6 +253,12 @@ void seal(model_world& w, model_container& c, const git::push_job& job, std::vec
     one.version = std::stoi(item.taken.stash_commit);
     const auto there = remote.refs.find(item.ref);
     if (there != remote.refs.end()) one.expected = there->second;
+    if (item.overtaken && *item.overtaken) {
+      one.kind = git::refusal::other;
+      one.refused = error_code::conflict;
+      sealed.push_back(std::move(one));
+      continue;
+    }
     if (item.taken.uncommitted || item.even_if_clean || there != remote.refs.end()) {
       char digits[41];
       std::snprintf(digits, sizeof digits, "%040x", static_cast<unsigned>(++w.last_commit));

@@ -20,6 +20,19 @@ constexpr auto ready_limit = 3min;
 constexpr auto saved_limit = 90s;
 /// Two saves (10 s each), the agents (60 s and 5 s), the last word (5 s), and margins.
 constexpr auto drain_limit = 110s;
+/// Twice 20 s (model_world.cpp).
+constexpr auto last_delivery = 45s;
+
+std::string text_of(sky weather) {
+  switch (weather) {
+  case sky::clear:
+    return "clear";
+  case sky::rough:
+    return "rough";
+  default:
+    return "cut";
+  }
+}
 
 } // namespace
 
@@ -44,16 +57,15 @@ void model_schedule::one_event() {
   if (kind <= 74) return agent_comes_or_goes();
   if (kind <= 79) return save_on_demand();
   if (kind <= 82) {
-    world_.note("the town restarts");
+    world_.happens("the town restarts");
     return world_.town.restart();
   }
-  if (kind <= 85) return world_.town.rotate_token();
+  if (kind <= 85) {
+    world_.happens("the container's token is another one");
+    return world_.town.rotate_token();
+  }
   if (kind > 95) { // a long calm, and a death at its end
-    for (auto& [rig_id, remote] : world_.remotes) {
-      if (remote.weather != sky::clear) remote.clear_since = world_.now();
-      remote.weather = sky::clear;
-    }
-    town_weather_is(sky::clear);
+    clear_all_weather();
     world_.advance(world_.chance.between(100'000, 140'000));
     if (auto* c = world_.newest()) world_.kill(*c);
   }
@@ -63,21 +75,25 @@ void model_schedule::one_event() {
 void model_schedule::town_weather_is(sky weather) {
   if (weather == sky::clear && world_.town_weather != sky::clear) world_.town_clear_since = world_.now();
   world_.town_weather = weather;
-  world_.note(std::string("the way to the town is ") + (weather == sky::clear   ? "clear"
-                                                        : weather == sky::rough ? "rough"
-                                                                                : "cut"));
+  world_.happens("the way to the town is " + text_of(weather));
+}
+
+void model_schedule::remote_weather_is(model_remote& remote, sky weather) {
+  if (weather == sky::clear && remote.weather != sky::clear) remote.clear_since = world_.now();
+  remote.weather = weather;
+  world_.happens("the way to " + remote.rig_id + " is " + text_of(weather));
+}
+
+void model_schedule::clear_all_weather() {
+  for (auto& [rig_id, remote] : world_.remotes)
+    remote_weather_is(remote, sky::clear);
+  town_weather_is(sky::clear);
 }
 
 void model_schedule::weather_changes() {
   const auto weather = world_.chance.chance(45) ? sky::clear : world_.chance.chance(65) ? sky::rough : sky::cut;
   if (world_.chance.chance(35)) return town_weather_is(weather);
-  auto& remote = world_.remotes.at(world_.chance.chance(50) ? "r" : "s");
-  if (weather == sky::clear && remote.weather != sky::clear) remote.clear_since = world_.now();
-  remote.weather = weather;
-  world_.note("the way to " + remote.rig_id + " is " +
-              (weather == sky::clear   ? "clear"
-               : weather == sky::rough ? "rough"
-                                       : "cut"));
+  remote_weather_is(world_.remotes.at(world_.chance.chance(50) ? "r" : "s"), weather);
 }
 
 void model_schedule::crash_a_child() {
@@ -89,7 +105,7 @@ void model_schedule::crash_a_child() {
   const auto name = speaker.substr(speaker.find('/') + 1);
   for (const auto& [agent_id, rig_id] : world_.rig_of_agent)
     if (name == agent_id || name == rig_id) c->crashed[agent_id] = world_.now();
-  world_.note(c->name() + " " + speaker + " crashes");
+  world_.happens(c->name() + " " + speaker + " crashes");
   world_.sim.kill(address);
   world_.sim.run();
 }
@@ -138,7 +154,7 @@ void model_schedule::container_goes() {
 void model_schedule::agent_comes_or_goes() {
   const auto agent_id = world_.chance.chance(50) ? "a2" : "b1";
   const bool here = world_.town.lists(agent_id);
-  world_.note(std::string(agent_id) + (here ? " is done" : " has work again"));
+  world_.happens(std::string(agent_id) + (here ? " is done" : " has work again"));
   if (here)
     world_.town.finish_agent(agent_id);
   else
@@ -147,7 +163,9 @@ void model_schedule::agent_comes_or_goes() {
 
 void model_schedule::save_on_demand() {
   auto* c = world_.newest();
-  if (c != nullptr) world_.sim.tell(c->supervisor_handle, snapshot_query{std::nullopt});
+  if (c == nullptr) return;
+  world_.happens(c->name() + " is asked to save");
+  world_.sim.tell(c->supervisor_handle, snapshot_query{std::nullopt});
 }
 
 // -- when nothing is in the way any more ------------------------------------------------------------------------------
@@ -162,7 +180,7 @@ void model_schedule::expect_within(const char* what, milliseconds limit, const s
 
 bool model_schedule::is_ready() {
   const auto* c = world_.newest();
-  return c != nullptr && c->epoch == world_.town.epoch() && world_.town.outcome() == "ready";
+  return c != nullptr && c->epoch == world_.town.epoch() && world_.town.has_heard_ready();
 }
 
 bool model_schedule::all_saved() {
@@ -175,13 +193,13 @@ bool model_schedule::all_saved() {
 }
 
 void model_schedule::faults_stop() {
-  world_.note("the faults stop");
+  world_.happens("the faults stop");
   world_.faults = false;
-  for (auto& [rig_id, remote] : world_.remotes)
-    remote.weather = sky::clear;
-  town_weather_is(sky::clear);
+  clear_all_weather();
+  // What is still on its way to the town, a boot of a container that is gone perhaps, arrives before anything counts.
+  world_.advance(last_delivery);
   for (auto* c : world_.alive())
-    if (c != world_.newest() || c->told_to_end || c->told_fenced) world_.kill(*c);
+    if (c != world_.newest() || c->told_to_end || c->told_fenced || c->epoch != world_.town.epoch()) world_.kill(*c);
   if (world_.newest() == nullptr) world_.start_container(std::make_shared<model_disk>());
   expect_within("ready", ready_limit, [this] { return is_ready(); });
   expect_within("every agent at work", ready_limit, [this] { return world_.town.all_at_work(); });

@@ -25,6 +25,8 @@ private:
   void one_event();
   void weather_changes();
   void town_weather_is(sky weather);
+  void remote_weather_is(model_remote& remote, sky weather);
+  void clear_all_weather();
   void crash_a_child();
   void container_goes();
   void agent_comes_or_goes();

@@ -50,8 +50,8 @@ bool is_greater(const town::recovery_point& a, const town::recovery_point& b) {
 
 // -- what it holds ----------------------------------------------------------------------------------------------------
 
-std::string model_town::outcome() const {
-  return containers_.empty() ? "" : containers_.rbegin()->second.outcome;
+bool model_town::has_heard_ready() const {
+  return !containers_.empty() && containers_.rbegin()->second.was_ready;
 }
 
 std::optional<model_town::time_point> model_town::drained_at(std::int64_t epoch) const {
@@ -104,6 +104,7 @@ void model_town::write_agent(std::string& out, const std::string& agent_id, cons
          R"(","role":"polecat","identity":"Agent","status":")" + row.status + R"(","branch":"work/)" + agent_id +
          R"(","headCommit":")" + std::string(40, 'b') + R"(","priority":0)";
   if (row.recovery) out += R"(,"recovery":)" + town::encode(*row.recovery);
+  if (row.maybe_lost_seconds) out += R"(,"maybeLostSeconds":)" + std::to_string(*row.maybe_lost_seconds);
   out += R"(,"kept":[)";
   for (auto it = row.kept.begin(); it != row.kept.end(); ++it)
     out += (it == row.kept.begin() ? "" : ",") + town::encode(it->second);
@@ -150,14 +151,14 @@ model_town::reply model_town::handle(const town_request& request) {
     if (route == "recovery-point") {
       if (request.epoch != 0) record_point(agent_of_path(what.path), what.body, true, false);
     } else if (route == "container-drained" && request.epoch != 0 && request.epoch == epoch() - 1) {
-      return drained(containers_.at(request.epoch));
+      return drained_late(containers_.at(request.epoch), what.body);
     }
     return refusal(409, "fenced");
   }
   if (route == "container-ready") return ready(what.body);
   if (route == "container-heartbeat") return heartbeat();
   if (route == "container-eviction") return evict();
-  if (route == "container-drained") return drained(current());
+  if (route == "container-drained") return drained(current(), what.body);
   if (route == "recovery-point") return record_point(agent_of_path(what.path), what.body, false, false);
   if (route == "kept") return record_point(agent_of_path(what.path), what.body, false, true);
   if (route == "completed") return completed(agent_of_path(what.path), what.body);
@@ -172,7 +173,10 @@ model_town::reply model_town::boot(const std::string& body) {
                                  [&](const auto& c) { return c.second.instance_id == instance; });
   if (same != containers_.end() && same->first != epoch()) return refusal(409, "fenced");
   if (same == containers_.end()) {
-    if (!containers_.empty()) current().live_at_succession = is_live(current());
+    if (!containers_.empty()) {
+      note_losses(current());
+      current().live_at_succession = is_live(current());
+    }
     const auto next = epoch() + 1;
     containers_[next].instance_id = instance;
     world_.note("town: epoch " + std::to_string(next) + " is that of " + instance);
@@ -188,6 +192,17 @@ model_town::reply model_town::boot(const std::string& body) {
   return {200, success(R"({"epoch":)" + std::to_string(epoch()) + R"(,"desiredState":)" + desired_state() + "}")};
 }
 
+/// An agent that was still being restored there keeps what an earlier loss left it with.
+void model_town::note_losses(const container_row& before) {
+  constexpr double most = 90;
+  const double since = std::chrono::duration<double>(world_.now() - before.heard_at).count();
+  for (auto& [agent_id, row] : agents_) {
+    if (row.status == "idle" || row.status == "restoring") continue;
+    row.maybe_lost_seconds.reset();
+    if (!before.drained_at || before.drained_unsaved.contains(agent_id)) row.maybe_lost_seconds = std::min(most, since);
+  }
+}
+
 model_town::reply model_town::ready(const std::string& body) {
   rapidjson::Document doc;
   if (parse_bounded(body, doc)) return refusal(400, "invalid_body");
@@ -195,6 +210,7 @@ model_town::reply model_town::ready(const std::string& body) {
   const bool cleared = !container.evicted || text_of(doc, "nonce") == container.nonce;
   if (cleared) container.evicted = false;
   container.outcome = text_of(doc, "outcome");
+  container.was_ready = container.was_ready || container.outcome == "ready";
   for (const auto& report : doc["agents"].GetArray())
     apply_report(text_of(report, "agentId"), text_of(report, "outcome"), container.outcome != "partial");
   for (auto& [agent_id, row] : agents_)
@@ -239,9 +255,25 @@ model_town::reply model_town::evict() {
   return {200, success(R"({"acknowledged":true,"drainNonce":")" + container.nonce + "\"}")};
 }
 
-model_town::reply model_town::drained(container_row& row) {
+model_town::reply model_town::drained(container_row& row, const std::string& body) {
+  rapidjson::Document doc;
+  if (parse_bounded(body, doc)) return refusal(400, "invalid_body");
   if (!row.drained_at) row.drained_at = world_.now();
+  row.drained_unsaved.clear();
+  for (const auto& agent : doc["agents"].GetArray())
+    if (!agent["saved"].GetBool()) row.drained_unsaved.insert(text_of(agent, "agentId"));
   return {200, success(R"({"recorded":true})")};
+}
+
+/// What the container before this one saved at last is not lost after all.
+model_town::reply model_town::drained_late(container_row& row, const std::string& body) {
+  auto said = drained(row, body);
+  rapidjson::Document doc;
+  if (parse_bounded(body, doc)) return said;
+  for (const auto& agent : doc["agents"].GetArray())
+    if (const auto it = agents_.find(text_of(agent, "agentId")); agent["saved"].GetBool() && it != agents_.end())
+      it->second.maybe_lost_seconds.reset();
+  return said;
 }
 
 model_town::reply model_town::record_point(const std::string& agent_id, const std::string& body, bool late, bool kept) {

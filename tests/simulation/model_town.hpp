@@ -45,8 +45,8 @@ public:
   /// Agents of the desired state of this version.
   const std::set<std::string>& agents_of(std::int64_t version) const { return listed_.at(version); }
   bool lists(const std::string& agent_id) const { return listed_.at(version_).contains(agent_id); }
-  /// What the newest container said last: "", partial, ready or degraded.
-  std::string outcome() const;
+  /// The newest container has said so (a repeated report of before may have been the last that came).
+  bool has_heard_ready() const;
   /// When the container of this epoch was heard to have drained; nothing: it was not.
   std::optional<time_point> drained_at(std::int64_t epoch) const;
   bool all_at_work() const;
@@ -57,9 +57,10 @@ private:
   struct container_row {
     std::string instance_id;
     time_point heard_at{};
-    bool evicted = false;
+    bool evicted = false, was_ready = false;
     std::string nonce, outcome;
     std::optional<time_point> drained_at;
+    std::set<std::string> drained_unsaved; ///< agents, as its last word has it
     bool live_at_succession = false;
   };
   struct agent_row {
@@ -67,6 +68,7 @@ private:
     std::int64_t report_epoch = 0;
     std::optional<town::recovery_point> recovery;
     std::map<std::string, town::recovery_point> kept; ///< by commit
+    std::optional<double> maybe_lost_seconds;
     int attempts = 0, refusals = 0, restarts = 0;
     std::optional<time_point> due_at;
     bool calling = false;
@@ -77,7 +79,9 @@ private:
   reply boot(const std::string& body);
   reply ready(const std::string& body);
   reply heartbeat();
-  reply drained(container_row& row);
+  void note_losses(const container_row& before);
+  reply drained(container_row& row, const std::string& body);
+  reply drained_late(container_row& row, const std::string& body);
   reply record_point(const std::string& agent_id, const std::string& body, bool late, bool kept);
   reply completed(const std::string& agent_id, const std::string& body);
   reply evict();

@@ -108,13 +108,21 @@ void model_world::note(std::string what) {
   if (story_.size() > most_story_lines) story_.pop_front();
 }
 
+void model_world::happens(const std::string& what) {
+  note(what);
+  schedule_.push_back(story_.back());
+}
+
 void model_world::violated(std::string what) {
   note("VIOLATED: " + what);
   violations.push_back(std::move(what));
 }
 
 std::string model_world::story() const {
-  std::string all;
+  std::string all = "the schedule:\n";
+  for (const auto& line : schedule_)
+    all += line + "\n";
+  all += "the last of what came of it:\n";
   for (const auto& line : story_)
     all += line + "\n";
   for (const auto& c : containers)
@@ -134,7 +142,7 @@ int model_world::next_version(bool clean) {
 model_container& model_world::start_container(std::shared_ptr<model_disk> disk) {
   containers.push_back(std::make_unique<model_container>(*this, containers.size() + 1, std::move(disk)));
   auto& c = *containers.back();
-  note(c.name() + " begins on a disk of " + std::to_string(c.disk->worktrees.size()) + " worktrees");
+  happens(c.name() + " begins on a disk of " + std::to_string(c.disk->worktrees.size()) + " worktrees");
   c.spawn();
   sim.run();
   return c;
@@ -152,7 +160,7 @@ model_container* model_world::newest() {
 }
 
 void model_world::kill(model_container& c) {
-  note(c.name() + " is killed");
+  happens(c.name() + " is killed");
   check_killed(*this, c);
   for (const auto& [agent_id, restored] : c.verified)
     exact.erase(agent_id);
@@ -176,7 +184,7 @@ void model_world::end_actors(model_container& c) {
 }
 
 void model_world::drain(model_container& c) {
-  note(c.name() + " is told to end");
+  happens(c.name() + " is told to end");
   if (!c.told_to_end) c.told_to_end = now();
   sim.tell(c.supervisor_handle, shutdown{"SIGTERM"});
 }

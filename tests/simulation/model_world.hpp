@@ -96,9 +96,10 @@ public:
 
   // -- what happened --------------------------------------------------------------------------------------------------
   void note(std::string what);
+  void happens(const std::string& what); ///< an event of the schedule: noted, and shown in full
   void violated(std::string what);
   bool is_broken() const { return !violations.empty(); }
-  std::string story() const; ///< the last events, and the last health documents
+  std::string story() const; ///< the schedule, what came of it last, and the last health documents
 
   // -- containers -----------------------------------------------------------------------------------------------------
   model_container& start_container(std::shared_ptr<model_disk> disk);
@@ -141,6 +142,7 @@ private:
               milliseconds after);
 
   std::multimap<time_point, std::function<void()>> agenda_;
+  std::vector<std::string> schedule_; ///< whole, the story is its end
   std::deque<std::string> story_;
 
 public:

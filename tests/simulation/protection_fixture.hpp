@@ -90,7 +90,8 @@ struct protection_simulation : virtual_town {
     p.worktree = "/rigs/r/worktrees/" + agent_id;
     return p;
   }
-  void protect_agent(const std::string& agent_id, std::optional<town::recovery_point> applied = std::nullopt) {
+  void protect_agent(const std::string& agent_id, std::optional<town::recovery_point> applied = std::nullopt,
+                     bool claim = false) {
     auto config = keeping;
     config.agent_id = agent_id;
     config.watch = [this](watch::watch_request request,
@@ -103,6 +104,7 @@ struct protection_simulation : virtual_town {
     keepers[agent_id] = keep(system().spawn(keeper, std::move(config)));
     auto p = protection_of(agent_id);
     p.applied = std::move(applied);
+    p.claim = claim;
     tell(keepers.at(agent_id), std::move(p));
   }
   /// Protected, looked at once, and found clean; the interval after that has passed.

@@ -357,6 +357,41 @@ TEST_CASE("a spec that moves on during an attempt is fetched right after it") {
   CHECK(sim.a1_heard->ready[1].asked_for.contains("work/a2"));
 }
 
+TEST_CASE("a worktree that comes with a spec is not told of a fetch that began before it") {
+  rig_simulation sim;
+  auto late = std::make_shared<told>();
+  const auto saved_by = [&](std::int64_t seq) {
+    sim.git->on_fetch = [&sim, seq](const git::repository_job& job) {
+      auto plan = sim.git->fetched(job);
+      git::found_recovery found;
+      found.point.seq = seq;
+      plan.outcome->points.insert_or_assign("a2", found);
+      return plan;
+    };
+  };
+  saved_by(1);
+  sim.restore(rig_of("r", {agent_of("a1"), agent_of("a2")}));
+  // The older container saves once more, and ends: its agents' worktrees have waited for that.
+  saved_by(2);
+  sim.restore(rig_of("r", {agent_of("a1"), agent_of("a2")}));
+  SECTION("it waits for the next") {
+    sim.attach("a2", late);
+    sim.advance(10ms);
+    CHECK(sim.a1_heard->ready.size() == 1);
+    CHECK(late->ready.empty());
+  }
+  SECTION("also where it comes when the first has ended") {
+    sim.advance(10ms);
+    CHECK(sim.a1_heard->ready.size() == 1);
+    sim.attach("a2", late);
+    CHECK(late->ready.empty());
+  }
+  sim.advance(1s);
+  REQUIRE(sim.attempts() == 2);
+  REQUIRE(late->ready.size() == 1);
+  CHECK(late->ready[0].restored.points.at("a2")->point.seq == 2);
+}
+
 TEST_CASE("a spec that moves on during a failing attempt is not made to wait for the backoff") {
   rig_simulation sim;
   sim.git->on_fetch = fails_with(error_code::unavailable);

@@ -42,12 +42,79 @@ TEST_CASE("the agents of a rig go together in one push") {
   sim.advance(20s);
   for (const auto& a : eight)
     CHECK(sim.saved(a) == "of " + a);
-  // The first of them began one, the others go with the next.
-  REQUIRE(sim.git->pushes.size() == 2);
-  CHECK(sim.agents_of_push(0).size() + sim.agents_of_push(1).size() == 8);
+  // Also those that had not been quiet for long enough when the first of them began it.
+  REQUIRE(sim.git->pushes.size() == 1);
+  CHECK(sim.agents_of_push(0).size() == 8);
   CHECK(sim.git->pushes[0].job.items[0].ref == "refs/townkeeper/town/a1/3");
   CHECK(sim.git->snapshots[0].job.agent_branches.contains("work/a8"));
   CHECK(sim.town_said->points.size() == 8);
+}
+
+TEST_CASE("who never stands still is in each round all the same: nothing is older than the interval and one push") {
+  protection_simulation sim{{"a1", "a2"}};
+  sim.settle({"a1", "a2"});
+  milliseconds oldest{0};
+  for (int i = 0; i < 100; ++i) {
+    if (i % 20 == 0) sim.edit("a1", "of a1, " + std::to_string(i));
+    sim.edit("a2", "of a2, " + std::to_string(i));
+    sim.advance(500ms);
+    oldest = std::max(oldest, sim.unsaved_age("a2").value_or(0ms));
+  }
+  CHECK(oldest > 5s);
+  CHECK(oldest <= 10s + 500ms);
+}
+
+TEST_CASE("a round that waits for one agent's snapshot does not push an older moment of another over a newer one") {
+  protection_simulation sim{{"a1", "a2"}};
+  sim.settle({"a1", "a2"});
+  sim.git->on_snapshot = [&](const git::snapshot_job& job) {
+    auto plan = sim.git->taken(job);
+    if (job.agent_id == "a2") plan.after = 900ms;
+    return plan;
+  };
+  sim.edit("a1", "older");
+  sim.edit("a2", "slow");
+  sim.advance(2100ms);
+  REQUIRE(sim.git->snapshots.size() == 2);
+  sim.edit("a1", "newer");
+  const auto answer = sim.save_now_of("a1");
+  sim.advance(100ms);
+  REQUIRE(answer.has_come());
+  CHECK(sim.saved("a1") == "newer");
+  sim.advance(1min);
+  CHECK(sim.saved("a1") == "newer");
+  CHECK(sim.saved("a2") == "slow");
+  CHECK_FALSE(sim.unsaved_age("a1"));
+}
+
+TEST_CASE("a push that hangs is told that a later moment is being pushed, and what comes of it counts for nothing") {
+  protection_simulation sim;
+  sim.settle({"a1"});
+  const bool answered = GENERATE(true, false);
+  sim.git->on_push = [&](const git::push_job& job) -> git_plan<pushes> {
+    auto plan = sim.git->pushed(job);
+    if (job.items[0].taken.fingerprint != "older") return plan;
+    if (!answered) plan = failing<pushes>(error_code::unavailable, "the answer is lost");
+    plan.after = 8s;
+    return plan;
+  };
+  sim.edit("a1", "older");
+  sim.advance(3s);
+  REQUIRE(sim.git->pushes.size() == 1);
+  CHECK_FALSE(*sim.git->pushes[0].job.items[0].overtaken);
+  sim.edit("a1", "newer");
+  sim.save_now_of("a1");
+  sim.advance(3s);
+  REQUIRE(sim.git->pushes.size() == 2);
+  CHECK(*sim.git->pushes[0].job.items[0].overtaken);
+  CHECK_FALSE(*sim.git->pushes[1].job.items[0].overtaken);
+  sim.advance(5s);
+  CHECK_FALSE(sim.unsaved_age("a1"));
+  sim.git->on_push = nullptr;
+  sim.edit("a1", "older"); // that is not what the remote has
+  sim.advance(20s);
+  CHECK(sim.saved("a1") == "older");
+  CHECK(sim.git->pushes.size() == 3);
 }
 
 TEST_CASE("agents that change at the same moment go together at once") {

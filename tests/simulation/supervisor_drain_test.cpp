@@ -182,6 +182,18 @@ TEST_CASE("a predecessor that says nothing is not waited for") {
   CHECK(sim.is_ready());
 }
 
+TEST_CASE("what the town knows the container before to have saved makes no point by itself, anything else does") {
+  town_simulation sim;
+  auto desired = town_simulation::usual_town();
+  desired.epoch = 2;
+  desired.rigs[0].agents[0].maybe_lost_seconds = 3;
+  sim.wake(desired);
+  sim.advance(20s);
+  REQUIRE(sim.git->points.size() == 1);
+  CHECK(sim.git->points.begin()->first == "refs/townkeeper/town/a1/2");
+  CHECK(sim.git->points.begin()->second.clean);
+}
+
 TEST_CASE("an agent that leaves is saved before its worktree is removed") {
   town_simulation sim;
   sim.wake();

@@ -290,6 +290,17 @@ TEST_CASE("a desired state of a newer epoch says that this container is fenced")
   CHECK((*asked)->desired.error().code == error_code::fenced);
 }
 
+TEST_CASE("an answer that comes after its call was given up fences all the same") {
+  link_world w;
+  w.start_booted();
+  const auto said = w.ask<drained_reported>(report_drained{});
+  const bool fenced_there = GENERATE(true, false);
+  w.advance(1min); // nobody waits for the last word so long
+  REQUIRE(said->has_value());
+  w.answer("container-drained", 409, refusal(fenced_there ? "fenced" : "agent_elsewhere"));
+  CHECK(w.heard.fenced == (fenced_there ? 1 : 0));
+}
+
 TEST_CASE("any other 409 fences nobody") {
   link_world w;
   w.start_booted();

@@ -92,6 +92,7 @@ bool child_process::reap(int flags) {
     got = waitpid(pid_, &status, flags);
   } while (got < 0 && errno == EINTR);
   if (got != pid_) return false;
+  dumped_core_ = WIFSIGNALED(status) && WCOREDUMP(status);
   ended_ = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
   return true;
 }

@@ -41,11 +41,15 @@ public:
   /// Its exit code, or 128 plus the signal that ended it; nothing at the deadline.
   std::optional<int> wait(std::chrono::milliseconds deadline);
 
+  /// True where it has ended by a signal and the kernel wrote a core dump (or gave it to its handler).
+  bool dumped_core() const noexcept { return dumped_core_; }
+
 private:
   bool reap(int flags);
 
   pid_t pid_ = -1;
   std::optional<int> ended_;
+  bool dumped_core_ = false;
 };
 
 } // namespace townkeeper::test

@@ -8,6 +8,8 @@
 #include <stdexcept>
 #include <thread>
 
+#include "failure_notes.hpp"
+
 extern char** environ; // NOLINT(readability-redundant-declaration)
 
 namespace townkeeper::test {
@@ -55,6 +57,11 @@ container::container(container_options options)
     : options_{std::move(options)}
     , workspace_{dir_.path() / "workspace"} {
   if (options_.disk_bytes > 0) disk_ = std::make_unique<small_disk>(workspace_, options_.disk_bytes);
+  note_container(*this);
+}
+
+container::~container() {
+  note_end(*this);
 }
 
 void container::launch() {
@@ -68,6 +75,7 @@ void container::launch() {
   child.argv = {TOWNKEEPER_BINARY,   "run",      "--config",   file.string(), "--workspace",
                 workspace_.string(), "--listen", "127.0.0.1:0"};
   child.argv.insert(child.argv.end(), options_.arguments.begin(), options_.arguments.end());
+  child.argv.insert(child.argv.begin(), options_.launcher.begin(), options_.launcher.end());
   // What the tests themselves are told is no setting of the daemon's.
   for (char** entry = environ; *entry != nullptr; ++entry)
     if (const std::string_view variable{*entry}; variable.starts_with("TOWNKEEPER_"))
@@ -187,7 +195,9 @@ http_response container::post(const std::string& path, const std::string& body, 
 rapidjson::Document container::health() const {
   rapidjson::Document document;
   const auto answer = get("/health");
-  if (answer.status == 200) document.Parse(answer.body);
+  if (answer.status != 200) return document;
+  note_health(*this, answer.body);
+  document.Parse(answer.body);
   return document;
 }
 
@@ -210,7 +220,7 @@ bool container::wait_for_phase(std::string_view phase, std::chrono::milliseconds
 
 town_admin::town_admin(const town& where, std::string town_id)
     : base_{where.base_url() + "/api/towns/" + town_id}
-    , token_{where.mint(town_id, "admin")} {}
+    , token_{where.mint(town_id, "admin", std::chrono::hours{24})} {}
 
 rapidjson::Document town_admin::call(const std::string& method, const std::string& path,
                                      const std::string& body) const {

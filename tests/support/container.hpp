@@ -28,7 +28,8 @@ struct container_options {
   std::string config = "{}"; ///< the configuration file
   std::map<std::string, std::string> environment = {};
   std::vector<std::string> arguments = {}; ///< after `townkeeper run …`
-  std::int64_t disk_bytes = 0;             ///< a disk of its own of this size (see small_disk); 0: the machine's
+  std::vector<std::string> launcher = {}; ///< a command that executes what follows it: `setpriv …`, `sh -c 'umask …'`
+  std::int64_t disk_bytes = 0;            ///< a disk of its own of this size (see small_disk); 0: the machine's
 };
 
 /// How a container ended that was given a grace period.
@@ -43,6 +44,7 @@ struct container_ending {
 class container {
 public:
   explicit container(container_options options);
+  ~container();
   container(const container&) = delete;
   container& operator=(const container&) = delete;
 
@@ -75,6 +77,8 @@ public:
   std::filesystem::path worktree(std::string_view rig_id, std::string_view agent_id) const;
   /// `http://127.0.0.1:<port>`, from control.json.
   const std::string& url() const { return url_; }
+  /// Where the workspace, the daemon's configuration file and its log are.
+  const std::filesystem::path& directory() const { return dir_.path(); }
   /// What the daemons of this object have written so far.
   std::string log() const;
 

@@ -48,6 +48,22 @@ TEST_CASE("base64 of every length is recognised") {
   CHECK(redact("<Zm9vYmFyYmE=>") == "<***>");
 }
 
+TEST_CASE("a secret is known in base64 wherever it begins, as the password of HTTP Basic does behind any user's name") {
+  const secret s("s3cr3t>>>value?");
+  // `printf 'u:s3cr3t>>>value?' | base64`, and so on; the last in the alphabet of URLs.
+  CHECK(redact("Basic dTpzM2NyM3Q+Pj52YWx1ZT8=").find("2NyM3Q+Pj52YWx1ZT") == std::string::npos);
+  CHECK(redact("Basic dXU6czNjcjN0Pj4+dmFsdWU/") == "Basic dXU6***");
+  CHECK(redact("Basic dXV1OnMzY3IzdD4+PnZhbHVlPw==").find("MzY3IzdD4+PnZhbHVlP") == std::string::npos);
+  CHECK(redact("dXU6czNjcjN0Pj4-dmFsdWU_") == "dXU6***");
+}
+
+TEST_CASE("however many secrets there were, the newest is known, and the first ones are") {
+  const secret first("the-first-secret-of-this-process");
+  for (int i = 0; i < 1500; ++i)
+    const secret rotated("rotated-token-" + std::to_string(i));
+  CHECK(redact("rotated-token-1499 the-first-secret-of-this-process") == "*** ***");
+}
+
 TEST_CASE("a secret that contains another is replaced whole") {
   const secret inner("middle-part"), outer("front-middle-part-back");
   CHECK(redact("front-middle-part-back") == "***");
@@ -63,6 +79,9 @@ TEST_CASE("the userinfo of a URL is never shown, known as a secret or not") {
   CHECK(redact("https://user:pass@host/p") == "https://***@host/p");
   CHECK(redact("https://token@host") == "https://***@host");
   CHECK(redact("https://a:b@c@host/x") == "https://***@host/x");
+  CHECK(redact("https://a:b/c+d@host/x") == "https://***@host/x");
+  CHECK(redact("https://b+/c@host/x, https://[::1]:80/a@2x") == "https://***@host/x, https://[::1]:80/a@2x");
+  CHECK(redact("http://host:80/path@2x.png") == "http://host:80/path@2x.png");
   CHECK(redact("one http://u:p@h1/ two ssh://v@h2/") == "one http://***@h1/ two ssh://***@h2/");
   CHECK(redact("https://host/path@2x.png") == "https://host/path@2x.png");
   CHECK(redact("mail to a@b.c, see https://host") == "mail to a@b.c, see https://host");

@@ -35,7 +35,8 @@ bool is_operation(const std::string& name) {
 std::map<std::string, fs::path> files_below(const fs::path& directory) {
   std::map<std::string, fs::path> files;
   for (const auto& entry : fs::recursive_directory_iterator(directory))
-    if (entry.is_symlink() || !entry.is_directory()) files.emplace(fs::relative(entry.path(), directory), entry.path());
+    if (entry.is_symlink() || !entry.is_directory())
+      files.emplace(entry.path().lexically_relative(directory), entry.path());
   return files;
 }
 

@@ -266,6 +266,25 @@ TEST_CASE("several agents go through one connection, each with its own next seq"
   CHECK(seqs == std::set<std::int64_t>{1, 2, 3});
 }
 
+TEST_CASE("a moment that a later one has overtaken is not put over it; the others of its push go on") {
+  saved_rig rig({"a1", "a2"});
+  rig.put("a.txt", "older\n");
+  rig.put("a.txt", "of a2\n", "a2");
+  auto older = rig.push_job();
+  const auto overtaken = std::make_shared<std::atomic<bool>>(false);
+  older.items[0].overtaken = overtaken;
+  rig.put("a.txt", "later\n");
+  const auto later = rig.save();
+  *overtaken = true;
+  const auto pushed = git::push_points(older);
+  REQUIRE(pushed);
+  REQUIRE_FALSE(pushed->at(0).point);
+  CHECK(pushed->at(0).point.error().code == error_code::conflict);
+  CHECK(rig.on_remote(rig.ref()) == later.commit);
+  REQUIRE(pushed->at(1).point);
+  CHECK_FALSE(rig.on_remote(rig.ref("a2")).empty());
+}
+
 TEST_CASE("an empty remote takes points too") {
   saved_rig rig;
   rig.server.make_repository("empty", {.empty = true});

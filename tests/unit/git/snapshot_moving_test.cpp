@@ -2,6 +2,7 @@
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
 
+#include <chrono>
 #include <fstream>
 
 #include "snapshot_rig.hpp"
@@ -110,6 +111,8 @@ TEST_CASE("an agent that never stands still is saved all the same, and the next 
   make_dirty(rig);
   disturbed snapshot(rig, snapshot_step::walked, 100, [&](int n) {
     append(rig.worktree() / "a", std::to_string(n) + "\n");
+    // Older than the index that lists it, or whether it is clean could be told by its bytes alone.
+    fs::last_write_time(rig.worktree() / "a", fs::file_time_type::clock::now() - std::chrono::seconds{10 - n});
     rig.agent_git({"commit", "-q", "-a", "-m", "step " + std::to_string(n)});
   });
   const auto taken = snapshot.taken();

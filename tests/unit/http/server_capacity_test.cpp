@@ -106,6 +106,75 @@ TEST_CASE("where none idles, the one that takes longest over its header goes") {
   CHECK(at_work.read_answer().status == 200);
 }
 
+TEST_CASE("a probe that has just come in is not the one that makes room, while others hold their headers back") {
+  running_server server(echo, {.max_connections = 4});
+  std::vector<peer> slow;
+  for (int i = 0; i < 4; ++i) {
+    slow.push_back(server.connect());
+    slow.back().send("GET / HTTP/1.1\r\nHost: x\r\n\r\nGET /"); // then it is known to be in the second header
+    REQUIRE(slow.back().read_answer().status == 200);
+  }
+  auto probe = server.connect();
+  CHECK(is_live(server)); // comes in after the probe, which has sent nothing yet
+  probe.get("/livez");
+  CHECK(probe.read_answer().status == 200);
+  CHECK(slow[0].is_closed());
+  CHECK(is_open(slow[3]));
+}
+
+TEST_CASE("bodies that are held back make room for a probe, the oldest first") {
+  running_server server(echo, {.max_connections = 4});
+  std::vector<peer> slow;
+  for (int i = 0; i < 4; ++i) {
+    slow.push_back(server.connect());
+    slow.back().send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n");
+    REQUIRE(slow.back().read_answer().status == 100);
+  }
+  auto probe = server.connect();
+  CHECK(is_live(server));
+  probe.get("/livez");
+  CHECK(probe.read_answer().status == 200);
+  CHECK(slow[0].is_closed());
+  CHECK(is_open(slow[3]));
+  slow[3].send("body");
+  CHECK(slow[3].read_answer().body == "POST / body");
+}
+
+TEST_CASE("a body on its way stays where it is the others that idle") {
+  running_server server(echo, {.max_connections = 3});
+  auto upload = server.connect();
+  upload.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n");
+  REQUIRE(upload.read_answer().status == 100);
+  std::vector<peer> idle;
+  for (int i = 0; i < 6; ++i) {
+    idle.push_back(server.connect());
+    idle.back().get("/");
+    REQUIRE(idle.back().read_answer().status == 200);
+  }
+  upload.send("body");
+  CHECK(upload.read_answer().body == "POST / body");
+}
+
+TEST_CASE("clients that do not take their answers make room for a probe") {
+  const auto large = std::make_shared<const std::string>(64UL * 1024 * 1024, 'x');
+  running_server server(
+      [&](const request& r, const responder& answer_it) {
+        if (r.path == "/livez") return answer_it(ok("\"live\""));
+        response out;
+        out.body = large;
+        answer_it(std::move(out));
+      },
+      {.max_connections = 3});
+  std::vector<peer> deaf;
+  for (int i = 0; i < 3; ++i) {
+    deaf.push_back(server.connect());
+    deaf.back().get("/large");
+    REQUIRE_FALSE(deaf.back().read_until("\r\n").empty()); // it is being written
+  }
+  CHECK(is_live(server));
+  CHECK(is_live(server));
+}
+
 TEST_CASE("where all are at work, the new one is 503 and the others are not disturbed") {
   holding_handler holding;
   running_server server(std::ref(holding), {.max_connections = 2});
