@@ -64,14 +64,16 @@ result<std::vector<loose_object>> list_loose(const descriptor& store, const fs::
   return out;
 }
 
-/// What the roots reach within the store: an object that is elsewhere reaches nothing here.
+/// What the roots reach within the store: an object that is elsewhere reaches nothing here. `present`: all that is in
+/// the store, since to ask the disk for every name in every tree takes seconds of an agent's snapshots.
 class reachability {
 public:
-  explicit reachability(private_store& store)
-      : store_(store) {}
+  reachability(private_store& store, const oid_set& present)
+      : store_(store)
+      , present_(present) {}
 
   void add(const git_oid& id) {
-    if (!reached_.contains(id) && store_.contains(id)) {
+    if (present_.contains(id) && !reached_.contains(id)) {
       reached_.insert(id);
       pending_.push_back(id);
     }
@@ -118,6 +120,7 @@ private:
   }
 
   private_store& store_;
+  const oid_set& present_;
   oid_set reached_;
   std::deque<git_oid> pending_;
 };
@@ -151,7 +154,10 @@ result<void> prune_private_objects(const fs::path& repository, const std::string
     bytes += each.bytes;
   if (objects->size() < few_objects && bytes < few_bytes) return {};
 
-  reachability needed(*store);
+  oid_set present;
+  for (const auto& each : *objects)
+    present.insert(each.id);
+  reachability needed(*store, present);
   auto roots = keep;
   if (memory->last) add_roots_of(*memory->last, roots);
   for (const auto& hex : roots) {
@@ -163,7 +169,7 @@ result<void> prune_private_objects(const fs::path& repository, const std::string
   if (!reached) return reached.error();
   // What is kept for being young keeps its history too: a commit whose parents are gone is in the way of every walk.
   const auto now = std::int64_t{std::time(nullptr)};
-  reachability young(*store);
+  reachability young(*store, present);
   for (const auto& each : *objects)
     if (each.bytes < small_bytes && now - each.modified_s < young_seconds) young.add(each.id);
   auto reached_by_young = young.run();
