@@ -13,8 +13,6 @@
 #include "git/path_rules.hpp"
 #include "messages/type_ids.hpp"
 
-#include <cstdlib>
-static int tk_mut(){ static const int m = std::getenv("TK_MUT") ? std::atoi(std::getenv("TK_MUT")) : 0; return m; }
 namespace townkeeper {
 namespace {
 
@@ -167,7 +165,7 @@ void keeper_state::note_change(time_point since) {
   const bool is_first = !burst_began_;
   if (is_first) burst_began_ = now;
   burst_last_ = now;
-  if (tk_mut() != 5 && is_first && !is_asked() && !retry_at_) offer();
+  if (is_first && !is_asked() && !retry_at_) offer();
   if (unsaved_since() != before) tell_health();
   wake_at(quiet_at());
 }
@@ -239,7 +237,7 @@ save_wanted keeper_state::next_want() {
   want.job = job_of(config_.rig_id, *protected_);
   want.kind = kind_;
   want.even_if_clean = must_save_;
-  want.claim = tk_mut() != 4 && must_claim_;
+  want.claim = must_claim_;
   want.replaces = replaces_;
   want.ticket = ++asked_ticket_;
   want.keeper = keeper_actor{self_};
@@ -339,7 +337,7 @@ void keeper_state::tick() {
   if (next_poll_ && *next_poll_ <= now) {
     next_poll_ = now + config_.poll_interval;
     // A change may have come right after the last look, also while a round is under way.
-    if (tk_mut() != 6 || (!is_asked() && !retry_at_ && rounds_.empty())) note_change(last_look_.value_or(now));
+    note_change(last_look_.value_or(now));
     if (!is_asked() && !retry_at_ && rounds_.empty()) ask(false);
   }
   if (burst_last_ && !is_asked() && !retry_at_ && quiet_at() <= now) ask(false);

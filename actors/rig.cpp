@@ -7,8 +7,6 @@
 #include "git/recovery.hpp"
 #include "messages/type_ids.hpp"
 
-#include <cstdlib>
-static int tk_mut(){ static const int m = std::getenv("TK_MUT") ? std::atoi(std::getenv("TK_MUT")) : 0; return m; }
 namespace townkeeper {
 namespace {
 
@@ -94,7 +92,7 @@ void rig_state::attach(attach_worktree& w) {
   if (ready_) self_->send(w.worktree, *ready_);
   if (failed_) self_->send(w.worktree, repository_failed{*failed_, true});
   // What the remote was asked for before the spec moved on may be older than what this worktree waited for.
-  if (again_ && tk_mut() != 1) late_.insert(w.agent_id);
+  if (again_) late_.insert(w.agent_id);
   worktrees_[w.agent_id] = std::move(w.worktree);
 }
 
@@ -206,7 +204,7 @@ void rig_state::succeed(git::repository_restored restored) {
   for (const auto& [id, worktree] : worktrees_)
     if (!late_.contains(id)) self_->send(worktree, *ready_);
   if (!again_) return;
-  if (tk_mut() != 2) ready_.reset();
+  ready_.reset();
   begin_set();
 }
 

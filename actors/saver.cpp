@@ -10,8 +10,6 @@
 #include "messages/type_ids.hpp"
 
 /// The saver's first part: who is saved when, and the snapshots. (saver_pushes.cpp: what the remote says.)
-#include <cstdlib>
-static int tk_mut(){ static const int m = std::getenv("TK_MUT") ? std::atoi(std::getenv("TK_MUT")) : 0; return m; }
 namespace townkeeper {
 
 saver_actor::behavior_type saver(saver_actor::stateful_pointer<saver_state> self, saver_config config) {
@@ -192,7 +190,7 @@ void saver_state::take(snapshot_result& done) {
     it->second.items.erase(found);
   } else if (!what.kept && known != acknowledged_.end() &&
              known->second.fingerprints.contains(done.outcome->fingerprint) &&
-             (known->second.point || !(what.want.even_if_clean || (what.want.claim && tk_mut() != 14)))) {
+             (known->second.point || !(what.want.even_if_clean || what.want.claim))) {
     if (what.refused_fingerprint) try_refused_later(known->second, what);
     count("unchanged");
     end(what, save_done{what.told_round, known->second.point, true, done.outcome->left_out, done.outcome->files});

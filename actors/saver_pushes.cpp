@@ -9,8 +9,6 @@
 #include "messages/type_ids.hpp"
 
 /// The saver's second part: pushes, what the remote and the town say to them, and old refs.
-#include <cstdlib>
-static int tk_mut(){ static const int m = std::getenv("TK_MUT") ? std::atoi(std::getenv("TK_MUT")) : 0; return m; }
 namespace townkeeper {
 namespace {
 
@@ -78,7 +76,7 @@ void saver_state::drop_overtaken(round& r) {
     const auto [known, is_first] = submitted_.try_emplace(i->first, 0);
     auto& latest = known->second;
     i->second.is_first_push |= is_first;
-    if (tk_mut() == 7 || i->second.order >= latest) {
+    if (i->second.order >= latest) {
       latest = i->second.order;
       overtake(i->first, latest);
       ++i;
@@ -92,14 +90,14 @@ void saver_state::drop_overtaken(round& r) {
 /// A later moment was acknowledged while this one was on its way.
 bool saver_state::is_overtaken(const item& what) const {
   const auto known = acknowledged_.find(what.want.agent_id);
-  return tk_mut() != 9 && !what.kept && known != acknowledged_.end() && known->second.order > what.order;
+  return !what.kept && known != acknowledged_.end() && known->second.order > what.order;
 }
 
 /// Pushes of earlier moments that hang have perhaps not seen yet what the remote has.
 void saver_state::overtake(const std::string& agent_id, std::uint64_t order) {
   for (auto& [id, r] : rounds_) {
     const auto it = r.items.find(agent_id);
-    if (it != r.items.end() && it->second.order < order && it->second.overtaken && tk_mut() != 8) *it->second.overtaken = true;
+    if (it != r.items.end() && it->second.order < order && it->second.overtaken) *it->second.overtaken = true;
   }
 }
 
@@ -159,8 +157,8 @@ void saver_state::settle(item&& what, const git::pushed_point* pushed, bool toge
     return push_alone(std::move(what));
   }
   // The remote that takes no point has none of an older container to be greater than.
-  const bool only_claims = what.want.claim && !what.want.even_if_clean && !what.taken->holds_work && (what.is_first_push || tk_mut() == 11);
-  if (tk_mut() != 10 && only_claims && (why.code == error_code::forbidden || why.code == error_code::too_large)) {
+  const bool only_claims = what.want.claim && !what.want.even_if_clean && !what.taken->holds_work && what.is_first_push;
+  if (only_claims && (why.code == error_code::forbidden || why.code == error_code::too_large)) {
     log::warn("the remote refused a point without work: none is made",
               {{"rig", config_.rig_id}, {"agent", agent_id}, {"error", to_string(why)}});
     return acknowledge(what, std::nullopt);

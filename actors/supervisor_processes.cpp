@@ -8,8 +8,6 @@
 #include "actors/listing.hpp"
 #include "messages/type_ids.hpp"
 
-#include <cstdlib>
-static int tk_mut(){ static const int m = std::getenv("TK_MUT") ? std::atoi(std::getenv("TK_MUT")) : 0; return m; }
 namespace townkeeper {
 namespace {
 
@@ -202,7 +200,7 @@ void supervisor_state::take_settled(const worktree_settled& settled) {
   order.applied = settled.applied;
   order.supersede = settled.report.recovery && !settled.report.recovery->applied;
   // The town cannot say that the container before this one ended with all of it saved: it, or one before it, may live.
-  order.claim = tk_mut() != 3 && child->spec.maybe_lost_seconds.has_value();
+  order.claim = child->spec.maybe_lost_seconds.has_value();
   child->protection = std::move(order);
   protect_worktree(settled.agent_id, *child);
 }

@@ -16,8 +16,6 @@
 #include "git/recovery.hpp"
 #include "git/vanished_objects.hpp"
 
-#include <cstdlib>
-static int tk_mut(){ static const int m = std::getenv("TK_MUT") ? std::atoi(std::getenv("TK_MUT")) : 0; return m; }
 namespace townkeeper::git {
 namespace {
 
@@ -189,7 +187,7 @@ std::vector<std::string> push_batch::seal(fetch_session& session) {
       continue;
     }
     // Looked at after the advertisement was read: whatever sets the ref later is refused to us by the remote.
-    if (tk_mut() != 13 && item->overtaken && *item->overtaken) {
+    if (item->overtaken && *item->overtaken) {
       answers_.push_back({item->taken.agent_id,
                           error{error_code::conflict, item->taken.agent_id, "a later moment of it is being pushed"},
                           refusal::none, 0});

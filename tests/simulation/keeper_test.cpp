@@ -220,6 +220,16 @@ TEST_CASE("where an older container may still save, the first look makes a point
   CHECK(sim.git->pushes.size() == 1);
 }
 
+TEST_CASE("what was found clean and made no point makes one once an older container may still save") {
+  protection_simulation sim;
+  sim.settle({"a1"});
+  auto again = sim.protection_of("a1");
+  again.claim = true;
+  sim.tell(sim.keepers.at("a1"), again);
+  sim.advance(20s);
+  CHECK(sim.saved("a1") == "clean");
+}
+
 TEST_CASE("a drain before the first look makes that point as well") {
   protection_simulation sim;
   sim.protect_agent("a1", std::nullopt, true);
@@ -484,6 +494,7 @@ TEST_CASE("where watches are lost the age counts from the last look, also while 
   protection_simulation sim;
   sim.no_watches = true;
   sim.settle({"a1"});
+  sim.advance(1s); // the look of just now has ended
   sim.git->on_push = [&](const git::push_job& job) {
     auto plan = sim.git->pushed(job);
     plan.after = 25s;
