@@ -4,11 +4,11 @@
 #include <filesystem>
 #include <string>
 
-/// One Unix socket per agent. A path of more than 107 bytes cannot be bound (unix(7)), and an agent's id alone may have
-/// 128.
+/// One Unix socket per agent. A path of more than 107 bytes cannot be bound (unix(7)), `http::listen_on_unix` binds one
+/// that is four bytes longer first, and an agent's id alone may have 128.
 namespace townkeeper {
 
-inline constexpr std::size_t max_socket_path_bytes = 107;
+inline constexpr std::size_t max_socket_path_bytes = 103;
 inline constexpr std::size_t short_socket_name_bytes = 21; ///< 16 digits and `.sock`
 
 /// True where the sockets of all agents, whatever their ids, can be in this directory.

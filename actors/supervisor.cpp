@@ -224,6 +224,7 @@ void supervisor_state::retire(const std::string& agent_id) {
 /// What it holds is saved first: what a removal keeps on the disk is gone with the disk. When its keeper has ended, or
 /// has had its time, this is called again. `child` may not live any longer than this call.
 void supervisor_state::retire_worktree_of(const std::string& agent_id, agent_child& child) {
+  if (!child.keeper) protect_worktree(agent_id, child); // it crashed while the agent was leaving
   if (child.keeper) {
     child.protection.reset();
     self_->send(child.keeper, stop_protecting{});
@@ -249,6 +250,13 @@ void supervisor_state::finish_retirement(const worktree_retired& done) {
   left.process.agent_id = done.agent_id;
   left.gone = true;
   self_->send(config_.health, std::move(left));
+  if (it->second.protection) {
+    // Nobody could save it any more, and no keeper says that it is gone.
+    protection_changed unprotected;
+    unprotected.agent_id = done.agent_id;
+    unprotected.gone = true;
+    self_->send(config_.health, std::move(unprotected));
+  }
   if (it->second.process) self_->send_exit(it->second.process, caf::exit_reason::user_shutdown);
   agents_.erase(it);
   if (!draining_ && !fenced_) apply();

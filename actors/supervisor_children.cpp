@@ -3,7 +3,9 @@
 #include <caf/actor_cast.hpp>
 #include <caf/typed_event_based_actor.hpp>
 
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "actors/agent_socket.hpp"
 #include "core/log.hpp"
@@ -60,7 +62,7 @@ void supervisor_state::spawn_keeper(const std::string& agent_id, agent_child& ch
 
 /// The keeper of a restored worktree, told what it protects.
 void supervisor_state::protect_worktree(const std::string& agent_id, agent_child& child) {
-  if (!config_.protect || !child.protection || child.retiring) return;
+  if (!config_.protect || !child.protection) return;
   child.protection->spec = child.spec;
   child.protection->git_url = child.git_url;
   child.protection->agent_branches.clear();
@@ -134,7 +136,8 @@ void supervisor_state::child_down(const caf::down_msg& down) {
       return worktree_down(std::string{agent_id}, child, down.reason);
     if (child.keeper && child.keeper.address() == down.source) {
       child.keeper = nullptr;
-      if (!child.retiring) return crashed("keeper", agent_id, child.keeper_record, down.reason);
+      // One that leaves and still works is protected to its end.
+      if (!child.retiring || child.protection) return crashed("keeper", agent_id, child.keeper_record, down.reason);
       if (!child.busy()) retire_worktree_of(std::string{agent_id}, child);
       return;
     }
@@ -243,15 +246,19 @@ void supervisor_state::restart(const child_restart_due& due) {
     const auto it = rigs_.find(id);
     if (it == rigs_.end() || it->second.saver || it->second.saver_record.generation != due.generation) return;
     spawn_saver(id, it->second);
+    std::vector<std::string> leaving;
     for (auto& [agent_id, child] : agents_) {
       if (child.rig_id != id) continue;
       // A keeper knows one saver for its whole life.
       if (const auto old = std::exchange(child.keeper, nullptr)) {
         self_->demonitor(old.address());
         self_->send_exit(old, caf::exit_reason::user_shutdown);
+        if (child.retiring && !child.protection) leaving.push_back(agent_id); // it saved for the last time
       }
       protect_worktree(agent_id, child);
     }
+    for (const auto& agent_id : leaving)
+      if (auto* child = find(agent_id)) retire_worktree_of(agent_id, *child);
   } else if (kind == "keeper") {
     auto* child = find(id);
     if (child == nullptr || child->keeper || child->keeper_record.generation != due.generation) return;

@@ -88,13 +88,9 @@ struct world {
   }
 };
 
-int port_of(const test::container& box) {
-  return std::stoi(box.url().substr(box.url().rfind(':') + 1));
-}
-
 /// Probes until the wake is done and `least` has passed; the seconds until it was done.
 double probe_wake(const test::container& box, latencies& livez, milliseconds least) {
-  const int port = port_of(box);
+  const int port = box.port();
   const auto begun = std::chrono::steady_clock::now();
   const auto passed = [&] { return std::chrono::steady_clock::now() - begun; };
   double ready_s = 0;
@@ -129,7 +125,7 @@ alone measure_alone(world& w) {
   verify(box);
   const auto until = std::chrono::steady_clock::now() + milliseconds{5000};
   while (std::chrono::steady_clock::now() < until)
-    out.idle.probe(port_of(box));
+    out.idle.probe(box.port());
   out.rest = at_rest(box, std::numeric_limits<std::int64_t>::max());
   box.terminate();
   box.wait_for_exit();
@@ -145,7 +141,7 @@ void measure_siege(world& w, const alone& baseline, const char* name, std::size_
   w.server.hang();
   box.start();
   const test::siege_options options{
-      .port = port_of(box), .silent = connections, .slow = slow_clients, .opened_per_second = 1'000};
+      .port = box.port(), .silent = connections, .slow = slow_clients, .opened_per_second = 1'000};
   latencies livez;
   double ready_s = 0;
   test::siege_counts seen;

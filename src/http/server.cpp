@@ -34,9 +34,9 @@ void turn_away(const unique_fd& client) {
 }
 
 /// What connections wait for; only those `at_work` wait for us.
-enum line : std::size_t { lingering, between_requests, in_transfer, at_work };
+enum line_name : std::size_t { lingering, between_requests, in_transfer, at_work };
 
-line line_of(server_connection::stage s) {
+line_name line_of(server_connection::stage s) {
   switch (s) {
   case server_connection::stage::lingering:
     return lingering;

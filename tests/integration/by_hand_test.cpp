@@ -1,7 +1,6 @@
 #include "scenario.hpp"
 
 #include <fstream>
-#include <sstream>
 
 #include "tests/support/command.hpp"
 
@@ -20,12 +19,6 @@ test::command_outcome run_cli(std::vector<std::string> arguments, const std::fil
   for (auto& [name, value] : environment)
     command.environment[name] = std::move(value);
   return test::try_run(command);
-}
-
-std::string contents(const std::filesystem::path& file) {
-  std::ostringstream out;
-  out << std::ifstream{file, std::ios::binary}.rdbuf();
-  return out.str();
 }
 
 } // namespace
@@ -73,19 +66,19 @@ TEST_CASE("by hand: a snapshot on demand, found, shown, applied and exported in 
 
   std::ofstream{clone / "in-the-way"} << "of somebody\n";
   CHECK(run_cli({"recovery", "apply", "ada"}, clone).status == 75);
-  CHECK(contents(clone / "in-the-way") == "of somebody\n");
+  CHECK(test::bytes_of(clone / "in-the-way") == "of somebody\n");
   std::filesystem::remove(clone / "in-the-way");
   const auto applied = run_cli({"recovery", "apply", "ada"}, clone);
   INFO(applied.out << applied.err);
   CHECK(applied.status == 0);
   CHECK(test::run_git(clone, {"status", "--porcelain"}) == test::run_git(worktree, {"status", "--porcelain"}));
   CHECK(test::run_git(clone, {"rev-parse", "HEAD"}) == test::run_git(worktree, {"rev-parse", "HEAD"}));
-  CHECK(contents(clone / "new") == "untracked\n");
+  CHECK(test::bytes_of(clone / "new") == "untracked\n");
 
   const auto exported = run_cli({"recovery", "export", "ada", (dir.path() / "out").string()}, clone);
   INFO(exported.out << exported.err);
   CHECK(exported.status == 0);
-  CHECK(contents(dir.path() / "out" / "files" / "b") == "edited\n");
+  CHECK(test::bytes_of(dir.path() / "out" / "files" / "b") == "edited\n");
   CHECK(test::try_git(clone, {"bundle", "verify", (dir.path() / "out" / "point.bundle").string()}).status == 0);
 
   CHECK(run_cli({"recovery", "show", "nobody"}, clone).status == 69);

@@ -3,20 +3,10 @@
 
 #include <catch2/generators/catch_generators.hpp>
 
-#include <fstream>
-#include <sstream>
-
 using namespace townkeeper;
 using namespace townkeeper::integration;
 
 namespace {
-
-std::string contents(const std::filesystem::path& file) {
-  std::ifstream in{file, std::ios::binary};
-  std::ostringstream text;
-  text << in.rdbuf();
-  return text.str();
-}
 
 /// Files below `root` that hold one of the words.
 std::vector<std::string> holding(const std::filesystem::path& root, const std::vector<std::string>& words) {
@@ -24,7 +14,7 @@ std::vector<std::string> holding(const std::filesystem::path& root, const std::v
   for (const auto& entry : std::filesystem::recursive_directory_iterator{
            root, std::filesystem::directory_options::skip_permission_denied}) {
     if (!entry.is_regular_file() || entry.is_symlink()) continue;
-    const auto text = contents(entry.path());
+    const auto text = test::bytes_of(entry.path());
     for (const auto& word : words)
       if (text.find(word) != std::string::npos) found.push_back(entry.path().string());
   }
@@ -41,10 +31,10 @@ std::vector<std::string> processes_showing(pid_t daemon, const std::vector<std::
       if (pid == std::to_string(daemon) && std::string_view{file} == "environ") continue;
       // This test and the town know the secrets by right.
       if (std::string_view{file} == "environ" &&
-          contents(entry.path() / "comm").find("worker.sh") == std::string::npos &&
-          contents(entry.path() / "cmdline").find("worker.sh") == std::string::npos)
+          test::bytes_of(entry.path() / "comm").find("worker.sh") == std::string::npos &&
+          test::bytes_of(entry.path() / "cmdline").find("worker.sh") == std::string::npos)
         continue;
-      const auto text = contents(entry.path() / file);
+      const auto text = test::bytes_of(entry.path() / file);
       for (const auto& word : words)
         if (text.find(word) != std::string::npos) found.push_back(pid + "/" + file);
     }

@@ -1,7 +1,6 @@
 #include <fstream>
 #include <functional>
 #include <map>
-#include <sstream>
 
 #include "scenario.hpp"
 #include "tests/support/small_disk.hpp"
@@ -16,12 +15,6 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr std::int64_t mib = 1 << 20;
-
-std::string contents(const fs::path& file) {
-  std::ostringstream out;
-  out << std::ifstream{file, std::ios::binary}.rdbuf();
-  return out.str();
-}
 
 fs::path only_pack(const fs::path& repository) {
   for (const auto& entry : fs::directory_iterator{repository / "objects" / "pack"})
@@ -106,8 +99,8 @@ TEST_CASE("a warm disk damaged in eleven ways, a rig for each: all of them heal,
     check_restored(box.worktree(rig, "clean-" + rig), "work/clean-" + rig, server.tip(rig, "work/clean-" + rig));
     check_sound(box.worktree(rig, "clean-" + rig));
     const auto dirty = box.worktree(rig, "dirty-" + rig);
-    CHECK(contents(dirty / "a") == "an edit\n");
-    CHECK(contents(dirty / "new") == "untracked\n");
+    CHECK(test::bytes_of(dirty / "a") == "an edit\n");
+    CHECK(test::bytes_of(dirty / "new") == "untracked\n");
     CHECK(test::run_git(dirty, {"status", "--porcelain"}) == " M a\n?? new");
     for (const auto& entry : fs::recursive_directory_iterator{box.workspace() / "rigs" / rig / "repo.git"})
       CHECK(entry.path().extension() != ".lock");
@@ -139,7 +132,7 @@ TEST_CASE(
   test::run_git(at("detached"), {"checkout", "-q", "--detach"});
   std::ofstream{at("detached") / "new"} << "work\n";
   CHECK(test::try_git(at("markers"), {"cherry-pick", "-n", "origin/main"}).status != 0);
-  REQUIRE(contents(at("markers") / "a").find("<<<<<<<") != std::string::npos);
+  REQUIRE(test::bytes_of(at("markers") / "a").find("<<<<<<<") != std::string::npos);
   std::map<std::string, test::worktree_picture> before;
   for (const auto& agent : agents)
     before[agent] = test::describe(at(agent));
@@ -220,7 +213,7 @@ TEST_CASE("a full disk in mid-snapshot: the age grows with the reason, and with 
   const auto begun = age();
   CHECK(test::wait_until([&] { return age() > begun + 0.5; }));
   CHECK(box.get("/livez").status == 200);
-  CHECK(contents(box.worktree("api", "ada") / "work") == work);
+  CHECK(test::bytes_of(box.worktree("api", "ada") / "work") == work);
   box.disk()->free_again();
   const auto point = "refs/townkeeper/" + town_id + "/ada/1:untracked/work";
   CHECK(test::wait_until([&] {

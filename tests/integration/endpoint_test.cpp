@@ -34,8 +34,7 @@ struct besieged_town {
       admin.put_agent("api", agent_name(i), branch, R"(,"headCommit":")" + server.tip("api", branch) + "\"");
     }
   }
-  int port() const { return std::stoi(box.url().substr(box.url().rfind(':') + 1)); }
-  test::siege_options siege() const { return {.port = port(), .silent = silent, .slow = slow}; }
+  test::siege_options siege() const { return {.port = box.port(), .silent = silent, .slow = slow}; }
   void check_all_restored() const {
     for (int i = 0; i < agents; ++i) {
       const auto branch = "work/" + agent_name(i);
@@ -66,27 +65,39 @@ void wake_under_siege(besieged_town& here, const std::function<bool(const test::
   INFO(here.box.log());
   const test::siege siege{here.siege()};
   REQUIRE(siege.wait_until_laid(std::chrono::seconds{30}));
-  CHECK_FALSE(probes_are_right(here.port(), false));
+  CHECK_FALSE(probes_are_right(here.box.port(), false));
   here.server.resume();
   bool ready = false;
   REQUIRE(test::wait_until(
       [&] {
-        ready = probes_are_right(here.port(), ready);
+        ready = probes_are_right(here.box.port(), ready);
         return ready && enough(siege.counts());
       },
       std::chrono::minutes{2}));
   here.check_all_restored();
 }
 
+struct footprint {
+  std::int64_t descriptors = 0, resident_bytes = 0;
+};
+
+/// What the container holds after a wake without a siege; its disk is gone again then.
+footprint of_a_quiet_wake(test::container& box) {
+  box.start();
+  REQUIRE(box.wait_for_phase("ready"));
+  const footprint held{box.descriptors(), box.resident_bytes()};
+  box.kill();
+  box.wipe_disk();
+  return held;
+}
+
 /// What it holds after a siege is what it held without one.
-void check_given_back(const test::container& box, std::int64_t descriptors, std::int64_t resident_bytes) {
+void check_given_back(const test::container& box, const footprint& quiet) {
   // A connection to the town may be one more.
-  CHECK(test::wait_until([&] { return box.descriptors() <= descriptors + 2; }));
+  CHECK(test::wait_until([&] { return box.descriptors() <= quiet.descriptors + 2; }));
 #ifndef __SANITIZE_ADDRESS__ // which keeps what was freed for a while
   constexpr std::int64_t margin = 16 << 20;
-  CHECK(box.resident_bytes() <= resident_bytes + margin);
-#else
-  std::ignore = resident_bytes;
+  CHECK(box.resident_bytes() <= quiet.resident_bytes + margin);
 #endif
 }
 
@@ -95,28 +106,16 @@ void check_given_back(const test::container& box, std::int64_t descriptors, std:
 TEST_CASE("a wake while more connections than it may have are silent or drip: probes are answered, it converges, and "
           "all is given back") {
   besieged_town here{R"("max_connections":200)"};
-  here.box.start();
-  REQUIRE(here.box.wait_for_phase("ready"));
-  const auto descriptors = here.box.descriptors();
-  const auto resident = here.box.resident_bytes();
-  here.box.kill();
-  here.box.wipe_disk();
-
+  const auto quiet = of_a_quiet_wake(here.box);
   wake_under_siege(here, [](const auto& seen) { return seen.ended > silent; });
-  CHECK(here.box.descriptors() <= descriptors + 200 + 10);
-  check_given_back(here.box, descriptors, resident);
+  CHECK(here.box.descriptors() <= quiet.descriptors + 200 + 10);
+  check_given_back(here.box, quiet);
 }
 
 TEST_CASE("a wake while silent and dripping connections are within the limit: each ends at its deadline, the dripping "
           "ones with 408, and all is given back") {
   besieged_town here{R"("header_timeout":"1s","idle_timeout":"2s")"};
-  here.box.start();
-  REQUIRE(here.box.wait_for_phase("ready"));
-  const auto descriptors = here.box.descriptors();
-  const auto resident = here.box.resident_bytes();
-  here.box.kill();
-  here.box.wipe_disk();
-
+  const auto quiet = of_a_quiet_wake(here.box);
   wake_under_siege(here, [](const auto& seen) { return seen.answered >= slow && seen.ended >= silent + slow; });
-  check_given_back(here.box, descriptors, resident);
+  check_given_back(here.box, quiet);
 }

@@ -50,7 +50,6 @@ struct one_rig {
       admin.put_agent("api", agent, "work/" + agent, R"(,"headCommit":")" + server.tip("api", "work/" + agent) + "\"");
     }
   }
-  static std::string ref(const std::string& agent) { return "refs/townkeeper/" + town_id + "/" + agent + "/1"; }
 };
 
 } // namespace
@@ -125,7 +124,7 @@ TEST_CASE("SIGTERM twice, SIGINT, SIGHUP, SIGTERM in the middle of a push: one d
   // The agent never ends by itself: only the second word can end the waiting for it.
   box.process()->signal(SIGTERM);
   CHECK(box.wait_for_exit(std::chrono::seconds{60}) == 0);
-  const auto saved = blob(r.server, r.ref("ada") + ":untracked/n");
+  const auto saved = blob(r.server, ref_of("ada") + ":untracked/n");
   REQUIRE_FALSE(saved.empty());
   CHECK(std::stoll(saved) >= done);
   CHECK(std::stoll(saved) == number_in(box.worktree("api", "ada")));
@@ -153,7 +152,7 @@ TEST_CASE(
   REQUIRE(box.wait_for_phase("ready"));
   const auto worktree = box.worktree("api", "ada");
   std::ofstream{worktree / "work"} << "work\n";
-  REQUIRE(test::wait_until([&] { return blob(r.server, r.ref("ada") + ":untracked/work") == "work\n"; }));
+  REQUIRE(test::wait_until([&] { return blob(r.server, ref_of("ada") + ":untracked/work") == "work\n"; }));
   SECTION("its .git goes") {
     fs::remove(worktree / ".git");
   }
@@ -173,7 +172,7 @@ TEST_CASE(
   CHECK(test::refs_of(parent) == refs);
   CHECK(test::run_git(parent, {"count-objects"}) == objects);
   CHECK(test::run_git(parent, {"hash-object", ".git/index"}) == index);
-  CHECK(blob(r.server, r.ref("ada") + ":untracked/work") == "work\n");
+  CHECK(blob(r.server, ref_of("ada") + ":untracked/work") == "work\n");
 }
 
 TEST_CASE(
@@ -217,7 +216,7 @@ TEST_CASE(
   CHECK(box.wait_for_exit(std::chrono::minutes{5}) == 0);
   close(unix_socket);
 
-  const auto ref = r.ref("ada");
+  const auto ref = ref_of("ada");
   CHECK(blob(r.server, ref + ":worktree/begin").find("edited") != std::string::npos);
   CHECK(blob(r.server, ref + ":untracked/0-first") == "first\n");
   CHECK(blob(r.server, ref + ":untracked/0-link") == "/etc/hostname");

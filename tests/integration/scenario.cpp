@@ -29,6 +29,10 @@ one_agent_town::one_agent_town() {
   admin.put_agent("api", "ada", "main");
 }
 
+std::string ref_of(const std::string& agent, int epoch) {
+  return "refs/townkeeper/" + town_id + "/" + agent + "/" + std::to_string(epoch);
+}
+
 int count_of(const char* variable, int otherwise) {
   const char* text = std::getenv(variable);
   return text == nullptr ? otherwise : std::atoi(text);

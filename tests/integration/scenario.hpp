@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "tests/support/container.hpp"
+#include "tests/support/files.hpp"
 #include "tests/support/remote.hpp"
 #include "tests/support/scripted_agents.hpp"
 #include "tests/support/town.hpp"
@@ -40,6 +41,9 @@ struct one_agent_town {
 
   one_agent_town();
 };
+
+/// The ref of an agent's recovery point.
+std::string ref_of(const std::string& agent, int epoch = 1);
 
 /// A number the tests are told by a variable of this name.
 int count_of(const char* variable, int otherwise);

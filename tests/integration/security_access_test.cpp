@@ -177,7 +177,7 @@ TEST_CASE("an agent's socket speaks for that agent alone, whatever it says it is
   const auto say = [&](std::vector<std::string> arguments, const std::string& input = {}) {
     arguments.front() = (own / "bin" / arguments.front()).string();
     return test::try_run({.argv = arguments,
-                          .environment = {{"TOWNKEEPER_SOCKET", (own / "sockets" / "ada.sock").string()},
+                          .environment = {{"TOWNKEEPER_SOCKET", box.socket_of("ada").string()},
                                           {"GASTOWN_AGENT_ID", "bob"},
                                           {"GASTOWN_RIG_ID", "web"}},
                           .input = input});
@@ -309,7 +309,7 @@ TEST_CASE("an agent of the daemon's own user reads neither its memory nor the en
   // And it does all its work: it watches by inotify, saves, restores, and finds its own executable.
   std::ofstream{box.worktree("api", "ada") / "new"} << "untracked\n";
   REQUIRE(::chown((box.worktree("api", "ada") / "new").c_str(), nobody, nobody) == 0);
-  const auto ref = "refs/townkeeper/" + town_id + "/ada/1";
+  const auto ref = ref_of("ada");
   REQUIRE(test::wait_until([&] { return !test::id_of(here.server.repository_path("api"), ref).empty(); }));
   integration::sleep(box);
   box.wipe_disk();

@@ -53,8 +53,4 @@ inline void write(const std::filesystem::path& file, const std::string& content)
   if (!out.flush()) throw std::runtime_error{"cannot write " + file.string()};
 }
 
-inline std::string ref_of(const std::string& agent, int epoch = 1) {
-  return "refs/townkeeper/" + town_id + "/" + agent + "/" + std::to_string(epoch);
-}
-
 } // namespace townkeeper::integration

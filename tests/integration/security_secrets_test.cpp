@@ -119,8 +119,8 @@ public:
   int agent_calls(const std::string& agent, std::vector<std::string> arguments) {
     const auto own = box.workspace() / ".townkeeper";
     arguments.front() = (own / "bin" / arguments.front()).string();
-    const auto told = test::try_run(
-        {.argv = arguments, .environment = {{"TOWNKEEPER_SOCKET", (own / "sockets" / (agent + ".sock")).string()}}});
+    const auto told =
+        test::try_run({.argv = arguments, .environment = {{"TOWNKEEPER_SOCKET", box.socket_of(agent).string()}}});
     answers.push_back({arguments.front(), told.out + told.err});
     return told.status;
   }

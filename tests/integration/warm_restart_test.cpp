@@ -139,9 +139,6 @@ TEST_CASE("a dirty warm worktree is said to be left as it was") {
 TEST_CASE("a warm disk that could not be restored is saved at SIGTERM, or its unsaved work is named") {
   warm_town t;
   const auto repository = t.server.repository_path("api");
-  const auto ref = [](const std::string& agent, int epoch) {
-    return "refs/townkeeper/" + town_id + "/" + agent + "/" + std::to_string(epoch);
-  };
   // ada's work is saved by the second container, and is what the disk holds; bob's is of after that; the others' is
   // not.
   for (const auto& [name, value] : {std::pair{"PUSH_INTERVAL", "100ms"}, {"QUIET", "50ms"}, {"LATEST", "200ms"}})
@@ -149,7 +146,7 @@ TEST_CASE("a warm disk that could not be restored is saved at SIGTERM, or its un
   t.box->start();
   REQUIRE(t.box->wait_for_phase("ready"));
   std::ofstream{t.worktree("ada") / "untracked"} << "saved\n";
-  REQUIRE(test::wait_until([&] { return !test::id_of(repository, ref("ada", 2)).empty(); }));
+  REQUIRE(test::wait_until([&] { return !test::id_of(repository, ref_of("ada", 2)).empty(); }));
   t.box->kill();
   std::ofstream{t.worktree("bob") / "bob", std::ios::app} << "an edit\n";
   std::ofstream{t.worktree("bob") / "untracked"} << "new\n";
@@ -189,13 +186,13 @@ TEST_CASE("a warm disk that could not be restored is saved at SIGTERM, or its un
     CHECK(test::run_git(t.worktree("ada"), {"status", "--porcelain"}) == "?? untracked");
   }
   SECTION("the remote is back with a newer point: what the disk holds is kept beside it") {
-    const auto newer = test::id_of(repository, ref("ada", 2));
-    test::run_git(repository, {"update-ref", ref("bob", 2), newer});
+    const auto newer = test::id_of(repository, ref_of("ada", 2));
+    test::run_git(repository, {"update-ref", ref_of("bob", 2), newer});
     t.server.start();
     t.box->terminate();
     CHECK(t.box->wait_for_exit() == 0);
-    CHECK(test::id_of(repository, ref("bob", 3)).empty());
+    CHECK(test::id_of(repository, ref_of("bob", 3)).empty());
     CHECK_FALSE(test::run_git(repository, {"for-each-ref", "refs/townkeeper/" + town_id + "/bob/kept"}).empty());
-    CHECK(test::id_of(repository, ref("bob", 2)) == newer);
+    CHECK(test::id_of(repository, ref_of("bob", 2)) == newer);
   }
 }

@@ -1,18 +1,11 @@
 #include "scenario.hpp"
 
 #include <fstream>
-#include <sstream>
 
 using namespace townkeeper;
 using namespace townkeeper::integration;
 
 namespace {
-
-std::string contents(const std::filesystem::path& file) {
-  std::ostringstream out;
-  out << std::ifstream{file, std::ios::binary}.rdbuf();
-  return out.str();
-}
 
 /// One rig, one agent with staged, unstaged and untracked work and an unpushed commit, drained and gone.
 struct asleep {
@@ -66,9 +59,9 @@ struct asleep {
   }
   void check_work_is_back() const {
     CHECK(test::run_git(worktree(), {"status", "--porcelain"}) == "MM a\n M b\n?? new");
-    CHECK(contents(worktree() / "a") == "staged and edited\n");
+    CHECK(test::bytes_of(worktree() / "a") == "staged and edited\n");
     CHECK(test::run_git(worktree(), {"show", ":a"}) == "staged");
-    CHECK(contents(worktree() / "new") == "untracked\n");
+    CHECK(test::bytes_of(worktree() / "new") == "untracked\n");
     CHECK(test::run_git(worktree(), {"log", "-1", "--format=%s"}) == "not pushed");
   }
 };
@@ -219,7 +212,7 @@ TEST_CASE("a warm disk of before the point: its work is kept for somebody to loo
                         std::filesystem::copy_options::recursive | std::filesystem::copy_options::copy_symlinks);
   a.wake();
   CHECK(a.outcome() == "recovered");
-  CHECK(contents(a.worktree() / "a") == "staged and edited\n");
+  CHECK(test::bytes_of(a.worktree() / "a") == "staged and edited\n");
   const auto kept = a.kept();
   REQUIRE(kept.Size() == 1);
   const std::string commit = kept[0]["commit"].GetString();

@@ -22,7 +22,8 @@ constexpr auto after_crash = 120s;
 /// DESIGN: the push interval and one push. Under a clear sky a save takes at most 2 s (snapshot, push, the town's word
 /// on credentials); 1 s is the watcher's and the gathering's.
 constexpr auto greatest_loss = 10s + 2s + 1s;
-constexpr auto settled_sky = 90s; ///< backoffs of earlier failures are over
+constexpr auto fenced_limit = 30s; ///< a start under way, and an agent's grace after SIGTERM (10 s)
+constexpr auto settled_sky = 90s;  ///< backoffs of earlier failures are over
 
 std::string text_of(const rapidjson::Value& value, const char* key) {
   const auto it = value.FindMember(key);
@@ -186,11 +187,24 @@ void check_ended(model_world& w, model_container& c) {
   }
 }
 
+namespace {
+
+/// 8: the newer container's agents are the ones that work.
+void check_fenced(model_world& w, const model_container& c) {
+  if (!c.told_fenced || c.told_to_end || w.now() - *c.told_fenced < fenced_limit) return;
+  for (const auto& p : c.processes)
+    if (p.alive && !c.crashed.contains(p.agent_id))
+      w.violated(c.name() + " is fenced, and " + p.agent_id + " still works");
+}
+
+} // namespace
+
 /// The unsaved age is never less than it is.
 void check_instant(model_world& w, model_container& c) {
   const auto document = c.published->read()->document;
   if (!document || document == c.last_document) return;
   c.last_document = document;
+  check_fenced(w, c);
   rapidjson::Document doc;
   if (parse_bounded(*document, doc)) return w.violated("a health document is not JSON");
   const auto& recovery = doc["recovery"];

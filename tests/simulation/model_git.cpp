@@ -177,6 +177,8 @@ void work_on(model_world& w, model_container& c, std::uint64_t id, const worktre
         if (is_cancelled) why = cancelled(agent_id);
         if (r.remove) {
           removal_result done{agent_id, git::worktree_removal{}};
+          // Kept or not, it is nobody's any more: what it holds was named, and is looked at when the agent comes back.
+          c.verified.erase(agent_id);
           auto& worktrees = c.disk->worktrees;
           const auto it = worktrees.find(agent_id);
           if (why)

@@ -163,4 +163,9 @@ inline std::vector<git::pushed_point> refused_all(const git::push_job& job, erro
   return all;
 }
 
+/// Every push is refused, by a rule of the remote that has nothing to do with what it holds.
+inline const auto refused_by_hook = [](const git::push_job& job) {
+  return git_plan<std::vector<git::pushed_point>>{refused_all(job, error_code::forbidden, git::refusal::other)};
+};
+
 } // namespace townkeeper::simulation

@@ -1,3 +1,5 @@
+#include <catch2/generators/catch_generators.hpp>
+
 #include "supervisor_fixture.hpp"
 #include "tests/support/temp_dir.hpp"
 
@@ -208,6 +210,37 @@ TEST_CASE("an agent that leaves is saved before its worktree is removed") {
   CHECK(sim.removals_of("a1") == 1);
   CHECK(saved_first);
   // Nobody speaks of its protection any more.
+  const auto last_word = std::find_if(sim.heard->protection.rbegin(), sim.heard->protection.rend(),
+                                      [](const auto& p) { return p.agent_id == "a1"; });
+  REQUIRE(last_word != sim.heard->protection.rend());
+  CHECK(last_word->gone);
+}
+
+TEST_CASE("an agent that leaves while it works is saved at its end, also where its keeper crashes meanwhile") {
+  town_simulation sim;
+  sim.processes->obedient = false;
+  sim.wake();
+  sim.advance(20s);
+  REQUIRE(sim.start("r", "a1", "d1")->status == 201);
+  sim.desire(town_of({rig_of("r", {agent_of("a2")}), rig_of("s", {agent_of("b1")})}, 2));
+  sim.advance(1s);
+  sim.git->moments["a1"] = "its last work";
+  bool saved_first = false;
+  sim.git->on_removal = [&](const git::worktree_job&) {
+    saved_first = sim.git->points.contains(ref_of("a1"));
+    return git_plan<git::worktree_removal>{git::worktree_removal{true, ""}};
+  };
+  const bool ends_at_once = GENERATE(true, false);
+  sim.crash("keeper/a1");
+  if (!ends_at_once) {
+    sim.advance(1min);
+    CHECK(sim.git->points.contains(ref_of("a1"))); // it is watched over while it works
+  }
+  sim.processes->end("a1");
+  sim.advance(1min);
+  CHECK(sim.removals_of("a1") == 1);
+  CHECK(saved_first);
+  CHECK_FALSE(sim.known_agents.contains("a1"));
   const auto last_word = std::find_if(sim.heard->protection.rbegin(), sim.heard->protection.rend(),
                                       [](const auto& p) { return p.agent_id == "a1"; });
   REQUIRE(last_word != sim.heard->protection.rend());

@@ -4,11 +4,13 @@
 #include <unistd.h>
 
 #include <fstream>
+#include <set>
 #include <sstream>
 #include <stdexcept>
 #include <thread>
 
 #include "failure_notes.hpp"
+#include "files.hpp"
 
 extern char** environ; // NOLINT(readability-redundant-declaration)
 
@@ -17,13 +19,6 @@ namespace townkeeper::test {
 namespace {
 
 constexpr std::chrono::milliseconds poll_interval{5};
-
-std::string contents(const std::filesystem::path& file) {
-  std::ifstream in{file, std::ios::binary};
-  std::ostringstream text;
-  text << in.rdbuf();
-  return text.str();
-}
 
 /// SIGKILL to every process that runs in a directory below `root`. Returns how many there were.
 int kill_processes_in(const std::filesystem::path& root) {
@@ -94,7 +89,7 @@ bool container::wait_until_listening(std::chrono::milliseconds deadline) {
   return wait_until(
              [&] {
                rapidjson::Document control;
-               control.Parse(contents(file));
+               control.Parse(bytes_of(file));
                if (control.IsObject() && control.HasMember("url")) url_ = control["url"].GetString();
                return !url_.empty() || !process_->running();
              },
@@ -152,6 +147,32 @@ std::int64_t container::descriptors() const {
   return count;
 }
 
+std::filesystem::path container::socket_of(const std::string& agent_id) const {
+  std::filesystem::path found;
+  const auto listens = [&] {
+    std::set<std::string> own;
+    std::error_code gone;
+    const auto directory = "/proc/" + std::to_string(process_->pid()) + "/fd";
+    for (auto it = std::filesystem::directory_iterator{directory, gone}; !gone && it != std::filesystem::end(it);
+         it.increment(gone))
+      own.insert(std::filesystem::read_symlink(it->path(), gone).string());
+    // proc(5): Num RefCount Protocol Flags Type St Inode Path
+    std::istringstream all{bytes_of("/proc/net/unix")};
+    for (std::string line; std::getline(all, line);) {
+      std::istringstream fields{line};
+      std::string skipped, inode, path;
+      for (int i = 0; i < 6; ++i)
+        fields >> skipped;
+      if (fields >> inode >> path && own.contains("socket:[" + inode + "]") &&
+          path.ends_with("/" + agent_id + ".sock.new")) // the name it was bound to, and moved away from
+        found = path.substr(0, path.size() - std::string_view{".new"}.size());
+    }
+    return !found.empty();
+  };
+  if (!wait_until(listens)) throw std::runtime_error{"the daemon has no socket for " + agent_id};
+  return found;
+}
+
 std::int64_t container::resident_bytes() const {
   if (!process_ || !process_->running()) return 0;
   std::int64_t pages = 0, resident = 0;
@@ -169,7 +190,7 @@ std::filesystem::path container::worktree(std::string_view rig_id, std::string_v
 }
 
 std::string container::log() const {
-  return contents(dir_.path() / "daemon.log");
+  return bytes_of(dir_.path() / "daemon.log");
 }
 
 http_response container::get(const std::string& path) const {
@@ -177,6 +198,10 @@ http_response container::get(const std::string& path) const {
   request.url = url_ + path;
   auto answer = send(request);
   return answer ? *answer : http_response{};
+}
+
+int container::port() const {
+  return std::stoi(url_.substr(url_.rfind(':') + 1));
 }
 
 http_response container::post(const std::string& path, const std::string& body, const std::string& token,

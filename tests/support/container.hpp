@@ -68,6 +68,9 @@ public:
   /// Open descriptors and resident memory (bytes) of the daemon; 0 when it does not run.
   std::int64_t descriptors() const;
   std::int64_t resident_bytes() const;
+  /// Where the daemon listens for an agent's commands: below the workspace, or where that path is too long for a socket
+  /// elsewhere. Waits until it does; throws where it does not.
+  std::filesystem::path socket_of(const std::string& agent_id) const;
 
   child_process* process() { return process_.get(); }
   const container_options& options() const { return options_; }
@@ -77,6 +80,7 @@ public:
   std::filesystem::path worktree(std::string_view rig_id, std::string_view agent_id) const;
   /// `http://127.0.0.1:<port>`, from control.json.
   const std::string& url() const { return url_; }
+  int port() const;
   /// Where the workspace, the daemon's configuration file and its log are.
   const std::filesystem::path& directory() const { return dir_.path(); }
   /// What the daemons of this object have written so far.

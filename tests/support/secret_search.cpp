@@ -3,12 +3,11 @@
 #include <openssl/evp.h>
 
 #include <algorithm>
-#include <fstream>
-#include <iterator>
 #include <map>
 #include <stdexcept>
 #include <system_error>
 
+#include "files.hpp"
 #include "git_cli.hpp"
 
 namespace townkeeper::test {
@@ -159,11 +158,6 @@ std::vector<noted_process> read_processes(const fs::path& file) {
     out.push_back(std::move(process));
   }
   return out;
-}
-
-std::string bytes_of(const fs::path& file) {
-  std::ifstream in{file, std::ios::binary};
-  return {std::istreambuf_iterator<char>{in}, {}};
 }
 
 } // namespace townkeeper::test

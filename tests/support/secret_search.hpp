@@ -51,7 +51,4 @@ struct noted_process {
 
 std::vector<noted_process> read_processes(const std::filesystem::path& file);
 
-/// The bytes of a file; empty where there is none.
-std::string bytes_of(const std::filesystem::path& file);
-
 } // namespace townkeeper::test

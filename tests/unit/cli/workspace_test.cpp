@@ -7,6 +7,7 @@
 #include <fstream>
 
 #include "actors/agent_socket.hpp"
+#include "http/listening_socket.hpp"
 #include "tests/support/temp_dir.hpp"
 #include "tests/unit/core/result_printer.hpp"
 
@@ -93,4 +94,15 @@ TEST_CASE("sockets fit whatever the workspace and the agent are called") {
   CHECK(path != agent_socket_path(elsewhere, another));
   CHECK(agent_socket_path(elsewhere, "a1") == elsewhere / "a1.sock");
   std::filesystem::remove(elsewhere);
+}
+
+TEST_CASE("wherever an agent's socket is said to fit, it can be made") {
+  const test::temp_dir dir;
+  for (auto directory = dir.path() / "x"; agent_socket_fits(directory); directory += "x") {
+    std::filesystem::create_directory(directory);
+    for (const std::size_t length : {1, 16, 17, 20, 24, 128}) {
+      CAPTURE(directory, length);
+      CHECK(http::listen_on_unix(agent_socket_path(directory, std::string(length, 'a'))));
+    }
+  }
 }
