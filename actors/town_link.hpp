@@ -202,6 +202,7 @@ private:
   std::vector<desired_promise> next_rereaders_;
 
   std::optional<town::ready_report> last_ready_; ///< the newest there is
+  std::int64_t last_ready_number_ = 0;           ///< its number; said again, it keeps it
   std::uint64_t ready_id_ = 0;                   ///< its conversation, 0 when none is under way
   bool ready_unsaid_ = false;                    ///< the town has not been sent the newest
   std::optional<std::string> drain_nonce_;       ///< the town takes this container for evicted

@@ -126,6 +126,7 @@ void town_link_state::newer_version(std::int64_t version) {
 
 void town_link_state::ready(report_ready& r) {
   last_ready_ = std::move(r.report);
+  last_ready_->number = ++last_ready_number_;
   ready_unsaid_ = true;
   say_ready();
 }

@@ -112,6 +112,8 @@ bool is_host_and_port(std::string_view text) {
   return std::all_of(port.begin(), port.end(), [](char c) { return c >= '0' && c <= '9'; });
 }
 
+constexpr std::string_view url_ends = " \t\r\n\"'<>"; // none of them stands in a URL
+
 /// `scheme://user:password@host` loses everything between `//` and `@`, also where the password has a slash in it.
 void strip_userinfo(std::string& text) {
   for (auto at = text.find("://"); at != std::string::npos; at = text.find("://", at + 3)) {
@@ -119,10 +121,32 @@ void strip_userinfo(std::string& text) {
     auto end = std::min(text.find_first_of("/ \t\r\n\"'<>", begin), text.size());
     if (end > begin && end < text.size() && text[end] == '/' &&
         !is_host_and_port(std::string_view(text).substr(begin, end - begin)))
-      end = std::min(text.find_first_of(" \t\r\n\"'<>", begin), text.size());
+      end = std::min(text.find_first_of(url_ends, begin), text.size());
     const auto last_at = text.rfind('@', end == 0 ? 0 : end - 1);
     if (last_at != std::string::npos && last_at >= begin && last_at < end) text.replace(begin, last_at - begin, "***");
   }
+}
+
+/// Where a URL that may go on behind the end of `text` begins to name its user or host; without one, that end.
+std::size_t begin_of_open_url(std::string_view text) {
+  const auto last_end = text.find_last_of(url_ends);
+  const auto scheme = text.find("://", last_end == std::string_view::npos ? 0 : last_end);
+  return scheme == std::string_view::npos ? text.size() : scheme + 3;
+}
+
+/// The greatest end of at most `end` that cuts neither a form of a secret in two nor a URL.
+std::size_t end_between_secrets(std::string_view text, std::size_t end, const std::vector<std::string>& forms) {
+  for (auto before = text.size(); before != end;) {
+    before = end;
+    end = begin_of_open_url(text.substr(0, end));
+    for (const auto& form : forms) {
+      const auto reach = form.size() - 1;
+      const auto begin = end - std::min(end, reach);
+      const auto at = text.substr(begin, end + reach - begin).find(form);
+      if (at != std::string_view::npos) end = begin + at;
+    }
+  }
+  return end;
 }
 
 } // namespace
@@ -164,6 +188,15 @@ std::string redact(std::string text) {
   for (const auto& form : r.forms)
     replace_all(text, form);
   return text;
+}
+
+std::string redact_beginning(std::string_view text, std::size_t max_bytes) {
+  if (text.size() > max_bytes) {
+    auto& r = the_registry();
+    const std::shared_lock lock(r.mutex);
+    text = text.substr(0, end_between_secrets(text, max_bytes, r.forms));
+  }
+  return redact(std::string(text));
 }
 
 } // namespace townkeeper

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -29,5 +30,9 @@ private:
 /// any URL replaced by `***`. Every log line, error body and message built from foreign text goes through here.
 /// Thread-safe.
 std::string redact(std::string text);
+
+/// The beginning of `text`, of at most `max_bytes`, redacted. What the end would cut in two, a secret or a URL that
+/// may have a userinfo, is left out whole: a part of it would not be known. Reads little of `text` beyond.
+std::string redact_beginning(std::string_view text, std::size_t max_bytes);
 
 } // namespace townkeeper

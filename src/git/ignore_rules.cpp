@@ -10,6 +10,7 @@
 
 #include "git/gitignore.hpp"
 #include "git/handle.hpp"
+#include "git/loose_reader.hpp"
 
 namespace townkeeper::git {
 namespace {
@@ -66,7 +67,7 @@ bool ignore_rules::is_ignored(const std::string& directory) {
   if (has_dot_git(directory)) return false; // libgit2 takes these for ignored; a nested one is part of the work
   const std::lock_guard lock(state_->mutex);
   auto& [mutex, repository, exact, index] = *state_;
-  if (!repository && git_repository_open(out(repository), worktree_.c_str()) != 0) return false;
+  if (!repository && open_worktree_repository(out(repository), worktree_.c_str()) != 0) return false;
   const auto prefix = directory + '/';
   int ignored = 0;
   if (git_ignore_path_is_ignored(&ignored, repository.get(), prefix.c_str()) != 0 || ignored == 0) return false;

@@ -2,6 +2,7 @@
 
 #include <git2.h>
 
+#include <set>
 #include <string>
 #include <string_view>
 
@@ -18,5 +19,10 @@ result<git_oid> parse_oid(std::string_view hex);
 inline bool same(const git_oid& a, const git_oid& b) noexcept {
   return git_oid_equal(&a, &b) != 0;
 }
+
+struct oid_order {
+  bool operator()(const git_oid& a, const git_oid& b) const noexcept { return git_oid_cmp(&a, &b) < 0; }
+};
+using oid_set = std::set<git_oid, oid_order>;
 
 } // namespace townkeeper::git

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "git/git_error.hpp"
+#include "git/loose_reader.hpp"
 #include "git/object_id.hpp"
 #include "git/recovery.hpp"
 
@@ -118,7 +119,7 @@ result<point_parts> read_point_parts(git_repository* repository, const std::stri
 result<found_recovery> read_point(const std::filesystem::path& repository, const std::string& commit,
                                   const std::string& ref) {
   repository_handle repo;
-  if (const int code = git_repository_open_bare(out(repo), repository.c_str()); code < 0)
+  if (const int code = open_bare_repository(out(repo), repository.c_str()); code < 0)
     return last_error(code, repository.string());
   auto parts = read_point_parts(repo.get(), commit);
   if (!parts) return parts.error();

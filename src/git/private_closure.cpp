@@ -16,6 +16,7 @@
 #include "git/git_error.hpp"
 #include "git/object_id.hpp"
 #include "git/point_tree.hpp"
+#include "git/private_pack.hpp"
 #include "git/tree_builder.hpp"
 #include "git/tree_reader.hpp"
 
@@ -68,6 +69,7 @@ public:
 private:
   result<oid_set> read_boundary() const;
   bool is_closed(const oid_set& tips, const oid_set& boundary);
+  result<std::set<std::string>> close_each(const std::map<std::string, git_oid>& commits, const oid_set& boundary);
   result<void> close(const oid_set& tips, const oid_set& boundary, bool goes_on);
   result<void> bring_commit(const git_oid& id);
   result<void> bring_tree(const git_oid& id, const std::vector<git_oid>& parents);
@@ -77,6 +79,8 @@ private:
   closing with_;
   fs::path loose_; ///< of the agent's repository
   odb_handle objects_;
+  std::optional<private_pack> pack_; ///< what is copied, until the end
+  oid_set whole_;                    ///< commits that are whole when the pack is written
   std::int64_t brought_bytes_ = 0;
 };
 
@@ -111,6 +115,7 @@ bool closure::is_closed(const oid_set& tips, const oid_set& boundary) {
 result<std::set<std::string>> closure::run(const std::set<std::string>& ids) {
   if (const auto rc = git_repository_odb(out(objects_), with_.repository); rc != 0)
     return object_error(rc, "recovery point");
+  pack_.emplace(with_.store, objects_.get());
   auto boundary = read_boundary();
   if (!boundary) return boundary.error();
   std::set<std::string> lost;
@@ -126,29 +131,37 @@ result<std::set<std::string>> closure::run(const std::set<std::string>& ids) {
       tips.insert(commits[id] = *named->commit);
   }
   auto& memory = with_.memory;
-  if (is_closed(tips, *boundary)) {
-    lost.insert(memory.lost.begin(), memory.lost.end());
-    return lost;
-  }
-  auto closed = close(tips, *boundary, same_sets(*boundary, memory.boundary));
-  std::set<std::string> broken;
-  if (!closed && is_vanished(closed.error())) {
-    // Something is nowhere: each by itself, so that only what needs it is lost.
-    for (const auto& [id, commit] : commits) {
-      closed = close({commit}, *boundary, false);
-      if (!closed && is_vanished(closed.error())) {
-        broken.insert(id);
-        closed = result<void>();
-      }
-      if (!closed) break;
+  const bool is_known = is_closed(tips, *boundary);
+  auto broken = memory.lost;
+  if (!is_known) {
+    broken.clear();
+    const auto closed = close(tips, *boundary, same_sets(*boundary, memory.boundary));
+    if (!closed && !is_vanished(closed.error())) return closed.error();
+    if (!closed) {
+      auto each = close_each(commits, *boundary);
+      if (!each) return each.error();
+      broken = std::move(*each);
     }
   }
-  if (!closed) return closed.error();
+  if (auto done = pack_->finish(); !done) return done.error();
+  memory.whole.merge(whole_);
   memory.tips = std::move(tips);
   memory.boundary = std::move(*boundary);
   memory.lost = broken;
   lost.merge(broken);
   return lost;
+}
+
+/// Something is nowhere: each by itself, so that only what needs it is lost. Returns the ids of those.
+result<std::set<std::string>> closure::close_each(const std::map<std::string, git_oid>& commits,
+                                                  const oid_set& boundary) {
+  std::set<std::string> broken;
+  for (const auto& [id, commit] : commits) {
+    const auto closed = close({commit}, boundary, false);
+    if (!closed && !is_vanished(closed.error())) return closed.error();
+    if (!closed) broken.insert(id);
+  }
+  return broken;
 }
 
 /// `goes_on`: what the last closing reached is not looked at again.
@@ -166,10 +179,10 @@ result<void> closure::close(const oid_set& tips, const oid_set& boundary, bool g
   int rc = 0;
   while ((rc = git_revwalk_next(&next, walk.get())) == 0) {
     if (is_cancelled(with_.cancel)) return cancelled_error("recovery point");
-    if (with_.memory.whole.contains(next)) continue;
+    if (with_.memory.whole.contains(next) || whole_.contains(next)) continue;
     if (brought_bytes_ > with_.limit_bytes) return {};
     if (auto done = bring_commit(next); !done) return done;
-    with_.memory.whole.insert(next);
+    whole_.insert(next);
   }
   if (rc != GIT_ITEROVER) return object_error(rc, "recovery point");
   return {};
@@ -236,16 +249,14 @@ result<void> closure::bring_other(const named_object& named) {
 }
 
 result<void> closure::bring(const git_oid& id) {
-  if (with_.store.contains(id)) return {};
+  if (pack_->contains(id) || with_.store.contains(id)) return {};
   auto linked = with_.store.link(loose_, id);
   if (!linked) return linked.error();
   if (*linked) return {};
   odb_object_handle object;
   if (const auto rc = git_odb_read(out(object), objects_.get(), &id); rc != 0) return object_error(rc, to_hex(id));
   brought_bytes_ += static_cast<std::int64_t>(git_odb_object_size(object.get()));
-  auto put = with_.store.put(bytes_of(object), git_odb_object_type(object.get()));
-  if (!put) return put.error();
-  return {};
+  return pack_->add(std::move(object));
 }
 
 } // namespace

@@ -9,16 +9,12 @@
 
 #include "core/error.hpp"
 #include "git/jobs.hpp"
+#include "git/object_id.hpp"
 #include "git/private_objects.hpp"
 
 /// Keeps a recovery point whole whatever the agent's `git gc` removes: what a point reaches and no remote branch has
 /// is brought into the agent's private store while it is still there.
 namespace townkeeper::git {
-
-struct oid_order {
-  bool operator()(const git_oid& a, const git_oid& b) const noexcept { return git_oid_cmp(&a, &b) < 0; }
-};
-using oid_set = std::set<git_oid, oid_order>;
 
 /// What was closed before, in this process: an unchanged history costs nothing, a new commit only itself.
 struct closure_memory {
@@ -43,8 +39,8 @@ struct closing {
 
 /// Brings what `ids` (commits, tags, and what a tag may name; hex) reach into the store, up to the branches of
 /// `refs/remotes/origin`: each commit's objects that none of its parents has. A loose file of the repository is linked,
-/// other objects are written. Returns those of `ids` of which something is nowhere any more. Errors: `disk`,
-/// `cancelled`, `corrupt`.
+/// other objects are written, many at a time as one pack. Returns those of `ids` of which something is nowhere any
+/// more. Errors: `disk`, `cancelled`, `corrupt`.
 result<std::set<std::string>> close_history(const closing& with, const std::set<std::string>& ids);
 
 } // namespace townkeeper::git

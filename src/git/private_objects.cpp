@@ -13,6 +13,7 @@
 #include "core/ids.hpp"
 #include "git/descriptor.hpp"
 #include "git/git_error.hpp"
+#include "git/loose_reader.hpp"
 #include "git/object_id.hpp"
 #include "git/repository_layout.hpp"
 #include "git/stored_object.hpp"
@@ -24,8 +25,9 @@ namespace fs = std::filesystem;
 
 constexpr int fast_compression = 1;
 constexpr int no_fsync = 0;
-/// libgit2 writes to the backend of the greatest priority; its own have at most 2.
+/// libgit2 writes to the backend of the greatest priority; its own have at most 2. A store takes two of them.
 constexpr int private_priority = 100;
+constexpr int priorities_of_store = 2;
 
 result<fs::path> make_store(const fs::path& repository, const std::string& agent_id) {
   if (!is_valid_id(agent_id)) return error{error_code::invalid_argument, agent_id, "is no valid agent id"};
@@ -42,15 +44,31 @@ result<fs::path> make_store(const fs::path& repository, const std::string& agent
   return path;
 }
 
+result<void> add_backend(git_odb* odb, git_odb_backend* backend, int priority, const fs::path& path) {
+  const auto rc = git_odb_add_backend(odb, backend, priority);
+  if (rc == 0) return {};
+  backend->free(backend);
+  return last_error(rc, path.native());
+}
+
+/// Loose objects first, read by our own backend and written by libgit2's.
 result<void> add_store(git_odb* odb, const fs::path& path, int priority) {
-  git_odb_backend* backend = nullptr;
-  if (const auto rc = git_odb_backend_loose(&backend, path.c_str(), fast_compression, no_fsync, 0, 0); rc != 0)
+  if (const auto rc = add_loose_reader(odb, path.c_str(), priority); rc != 0) return last_error(rc, path.native());
+  git_odb_backend* loose = nullptr;
+  if (const auto rc = git_odb_backend_loose(&loose, path.c_str(), fast_compression, no_fsync, 0, 0); rc != 0)
     return last_error(rc, path.native());
-  if (const auto rc = git_odb_add_backend(odb, backend, priority); rc != 0) {
-    backend->free(backend);
-    return last_error(rc, path.native());
-  }
-  return {};
+  if (auto done = add_backend(odb, loose, priority, path); !done) return done;
+  git_odb_backend* packs = nullptr;
+  if (const auto rc = git_odb_backend_pack(&packs, path.c_str()); rc != 0) return last_error(rc, path.native());
+  // Else whatever a remote names and we lack would have every agent's directory of packs listed anew.
+  packs->refresh = nullptr;
+  return add_backend(odb, packs, priority - 1, path);
+}
+
+result<void> add_pack(git_odb* odb, const fs::path& index) {
+  git_odb_backend* pack = nullptr;
+  if (const auto rc = git_odb_backend_one_pack(&pack, index.c_str()); rc != 0) return last_error(rc, index.native());
+  return add_backend(odb, pack, private_priority - 1, index);
 }
 
 } // namespace
@@ -66,13 +84,17 @@ result<repository_handle> open_with_private_objects(const fs::path& repository,
     return last_error(rc, repository.native());
   odb_handle odb;
   if (const auto rc = git_odb_new(out(odb)); rc != 0) return last_error(rc, repository.native());
-  int priority = private_priority + static_cast<int>(agents.size());
+  int priority = private_priority + priorities_of_store * static_cast<int>(agents.size());
   for (const auto& agent : agents) {
     auto path = make_store(repository, agent);
     if (!path) return path.error();
-    if (auto done = add_store(odb.get(), *path, priority--); !done) return done.error();
+    if (auto done = add_store(odb.get(), *path, priority); !done) return done.error();
+    priority -= priorities_of_store;
   }
-  if (const auto rc = git_odb_add_disk_alternate(odb.get(), (repository / "objects").c_str()); rc != 0)
+  const auto objects = repository / "objects";
+  if (const auto rc = git_odb_add_disk_alternate(odb.get(), objects.c_str()); rc != 0)
+    return last_error(rc, repository.native());
+  if (const auto rc = add_loose_reader(odb.get(), objects.c_str(), between_packs_and_loose, true); rc != 0)
     return last_error(rc, repository.native());
   if (const auto rc = git_repository_set_odb(handle.get(), odb.get()); rc != 0)
     return last_error(rc, repository.native());
@@ -96,6 +118,12 @@ result<odb_object_handle> private_store::read(const git_oid& id) {
   odb_object_handle object;
   if (const auto rc = git_odb_read(out(object), odb_.get(), &id); rc != 0) return last_error(rc, "private object");
   return object;
+}
+
+result<void> private_store::take_pack(const fs::path& index, git_odb* reader) {
+  for (auto* odb : {odb_.get(), reader})
+    if (auto done = add_pack(odb, index); !done) return done;
+  return {};
 }
 
 result<bool> private_store::link(const fs::path& objects, const git_oid& id) {
@@ -123,8 +151,8 @@ result<git_oid> private_store::put(std::string_view bytes, git_object_t type) {
   if (const int failed = fault_point("object-written"); failed != 0)
     return disk_error(failed, (path_ / to_hex(id)).native(), "cannot be written");
   git_odb_backend* backend = nullptr;
-  // Straight to the backend: git_odb_write would hash all of it once more.
-  if (const auto rc = git_odb_get_backend(&backend, odb_.get(), 0); rc != 0) return last_error(rc, "private object");
+  // Straight to the backend (after our reader): git_odb_write would hash all of it once more.
+  if (const auto rc = git_odb_get_backend(&backend, odb_.get(), 1); rc != 0) return last_error(rc, "private object");
   if (const auto rc = backend->write(backend, &id, bytes.data(), bytes.size(), type); rc != 0)
     return last_error(rc, "private object");
   return id;

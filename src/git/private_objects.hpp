@@ -18,8 +18,9 @@ namespace townkeeper::git {
 std::filesystem::path private_objects_path(const std::filesystem::path& repository, const std::string& agent_id);
 
 /// Opens the bare repository so that it reads its own objects and the private stores of `agents` (one that does not
-/// exist yet is made), and writes loose objects to the first one's. `agents` must not be empty. Belongs to one thread.
-/// Errors: `invalid_argument` (an id), `disk`, and as `last_error`.
+/// exist yet is made), and writes loose objects to the first one's. Of the private packs it sees those that are there
+/// now. `agents` must not be empty. Belongs to one thread. Errors: `invalid_argument` (an id), `disk`, and as
+/// `last_error`.
 result<repository_handle> open_with_private_objects(const std::filesystem::path& repository,
                                                     const std::vector<std::string>& agents);
 
@@ -44,6 +45,10 @@ public:
   result<odb_object_handle> read(const git_oid& id);
 
   git_odb* odb() const noexcept { return odb_.get(); }
+  const std::filesystem::path& path() const noexcept { return path_; }
+
+  /// A pack was added to the store, of this index: it is read from now on, here and by `reader`.
+  result<void> take_pack(const std::filesystem::path& index, git_odb* reader);
 
 private:
   private_store(std::filesystem::path path, odb_handle odb)

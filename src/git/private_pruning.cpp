@@ -1,12 +1,15 @@
-#include <dirent.h>
 #include <fcntl.h>
-#include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
-#include <array>
+#include <cerrno>
+#include <chrono>
 #include <ctime>
 #include <deque>
+#include <map>
 #include <mutex>
+#include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -16,6 +19,7 @@
 #include "git/git_error.hpp"
 #include "git/object_id.hpp"
 #include "git/private_closure.hpp"
+#include "git/private_listing.hpp"
 #include "git/private_objects.hpp"
 #include "git/recovery.hpp"
 #include "git/snapshot_memory.hpp"
@@ -34,53 +38,48 @@ constexpr std::int64_t few_bytes = std::int64_t{64} * 1024 * 1024;
 constexpr std::int64_t small_bytes = std::int64_t{64} * 1024;
 constexpr std::int64_t young_seconds = 600;
 
-struct loose_object {
-  std::string directory, name; ///< two digits, and the other 38
-  git_oid id{};
-  std::int64_t bytes = 0, modified_s = 0;
-};
+constexpr std::chrono::minutes look_again_after{10};
 
-bool is_hex(std::string_view text) {
-  return text.find_first_not_of("0123456789abcdef") == std::string_view::npos;
+/// Where each object of the store lies: in one of the packs, or (nullptr) alone.
+using object_places = std::map<git_oid, const listed_pack*, oid_order>;
+using pack_contents = std::map<const listed_pack*, std::vector<git_oid>>;
+
+/// What was left by the last look would be left again, until much has come or the young have aged.
+bool is_due(const std::optional<store_look>& last, const store_look& now) {
+  if (now.objects < few_objects && now.bytes < few_bytes) return false;
+  if (!last || now.at - last->at >= look_again_after) return true;
+  return now.objects >= std::max(few_objects, 2 * last->objects) || now.bytes >= std::max(few_bytes, 2 * last->bytes);
 }
 
-result<std::vector<loose_object>> list_loose(const descriptor& store, const fs::path& path) {
-  std::vector<loose_object> out;
-  auto directories = list_directory(store.get(), path.native());
-  if (!directories) return directories.error();
-  for (const auto& each : *directories) {
-    if (each.size() != 2 || !is_hex(each)) continue;
-    auto directory = open_directory(store.get(), each.c_str(), each);
-    if (!directory) continue;
-    auto names = list_directory(directory->get(), each);
-    if (!names) return names.error();
-    for (auto& name : *names) {
-      struct stat st {};
-      const auto id = parse_oid(each + name);
-      if (!id || ::fstatat(directory->get(), name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0) continue;
-      out.push_back({each, std::move(name), *id, st.st_size, st.st_mtim.tv_sec});
-    }
-  }
-  return out;
-}
-
-/// What the roots reach within the store: an object that is elsewhere reaches nothing here. `present`: all that is in
-/// the store, since to ask the disk for every name in every tree takes seconds of an agent's snapshots.
+/// What the roots reach within the store: an object that is elsewhere reaches nothing here. A pack of which one object
+/// is reached stays, and so all of it does, with what that reaches. `places`: all that is in the store, since to ask
+/// the disk for every name in every tree takes seconds of an agent's snapshots.
 class reachability {
 public:
-  reachability(private_store& store, const oid_set& present)
+  reachability(private_store& store, const object_places& places, const pack_contents& packs)
       : store_(store)
-      , present_(present) {}
+      , places_(places)
+      , packs_(packs) {}
 
   void add(const git_oid& id) {
-    if (present_.contains(id) && !reached_.contains(id)) {
-      reached_.insert(id);
-      pending_.push_back(id);
-    }
+    const auto place = places_.find(id);
+    if (place == places_.end() || !reached_.insert(id).second) return;
+    pending_.push_back(id);
+    if (place->second != nullptr) add_pack(place->second);
   }
 
+  void add_pack(const listed_pack* pack) {
+    if (!reached_packs_.insert(pack).second) return;
+    for (const auto& id : packs_.at(pack))
+      if (reached_.insert(id).second) pending_.push_back(id);
+  }
+
+  bool has(const git_oid& id) const { return reached_.contains(id); }
+  bool has(const listed_pack& pack) const { return reached_packs_.contains(&pack); }
+  const oid_set& reached() const noexcept { return reached_; }
+
   /// Errors: `corrupt`; then nothing may be removed.
-  result<oid_set> run() {
+  result<void> run() {
     while (!pending_.empty()) {
       const auto id = pending_.front();
       pending_.pop_front();
@@ -102,7 +101,7 @@ public:
         add_named(bytes);
       }
     }
-    return std::move(reached_);
+    return {};
   }
 
 private:
@@ -120,8 +119,10 @@ private:
   }
 
   private_store& store_;
-  const oid_set& present_;
+  const object_places& places_;
+  const pack_contents& packs_;
   oid_set reached_;
+  std::set<const listed_pack*> reached_packs_;
   std::deque<git_oid> pending_;
 };
 
@@ -136,6 +137,102 @@ void add_roots_of(const snapshot& s, std::vector<std::string>& roots) {
   roots.insert(roots.end(), s.stash.begin(), s.stash.end());
 }
 
+class pruning {
+public:
+  pruning(private_store& store, const descriptor& directory)
+      : store_(store)
+      , directory_(directory) {}
+
+  /// Errors: `disk`.
+  result<store_look> look();
+  /// Errors: `disk`, `corrupt`, `invalid_argument` (a root); of what goes, `memory` knows nothing any more.
+  result<store_look> run(const std::vector<std::string>& roots, closure_memory& memory);
+
+private:
+  result<void> read_packs();
+  result<void> remove(const std::string& file);
+  result<void> remove_pack(const listed_pack& pack);
+
+  private_store& store_;
+  const descriptor& directory_;
+  const std::int64_t now_s_ = std::time(nullptr);
+  store_listing listing_;
+  object_places places_;
+  pack_contents packs_;
+};
+
+result<store_look> pruning::look() {
+  auto listing = list_store(directory_, now_s_);
+  if (!listing) return listing.error();
+  listing_ = std::move(*listing);
+  for (const auto& each : listing_.leftovers)
+    if (auto done = remove(each); !done) return done.error();
+  return store_look{listing_.objects(), listing_.bytes(), std::chrono::steady_clock::now()};
+}
+
+result<void> pruning::read_packs() {
+  for (const auto& each : listing_.loose)
+    places_.emplace(each.id, nullptr);
+  for (const auto& each : listing_.packs) {
+    auto ids = objects_of_pack(store_.path() / (each.stem + ".idx"));
+    if (!ids) return ids.error();
+    for (const auto& id : *ids)
+      places_.insert_or_assign(id, &each);
+    packs_.emplace(&each, std::move(*ids));
+  }
+  return {};
+}
+
+result<void> pruning::remove(const std::string& file) {
+  if (const int failed = fault_point("private-object-pruned"); failed != 0)
+    return disk_error(failed, (store_.path() / file).native(), "cannot be removed");
+  if (::unlinkat(directory_.get(), file.c_str(), 0) == 0 || errno == ENOENT) return {};
+  return disk_error(errno, (store_.path() / file).native(), "cannot be removed");
+}
+
+/// Index first: without it a pack is nobody's.
+result<void> pruning::remove_pack(const listed_pack& pack) {
+  for (const auto* suffix : {".idx", ".rev", ".pack"})
+    if (auto done = remove(pack.stem + suffix); !done) return done;
+  return {};
+}
+
+result<store_look> pruning::run(const std::vector<std::string>& roots, closure_memory& memory) {
+  if (auto done = read_packs(); !done) return done.error();
+  reachability needed(store_, places_, packs_), young(store_, places_, packs_);
+  for (const auto& hex : roots) {
+    const auto id = parse_oid(hex);
+    if (!id) return id.error();
+    needed.add(*id);
+  }
+  // What is kept for being young keeps its history too: a commit whose parents are gone is in the way of every walk.
+  for (const auto& each : listing_.loose)
+    if (each.bytes < small_bytes && now_s_ - each.modified_s < young_seconds) young.add(each.id);
+  for (const auto& each : listing_.packs)
+    if (now_s_ - each.modified_s < young_seconds) young.add_pack(&each);
+  for (auto* each : {&needed, &young})
+    if (auto done = each->run(); !done) return done.error();
+  memory.keep_only(needed.reached());
+  store_look left{0, 0, std::chrono::steady_clock::now()};
+  for (const auto& each : listing_.loose) {
+    if (needed.has(each.id) || (each.bytes < small_bytes && young.has(each.id))) {
+      ++left.objects;
+      left.bytes += each.bytes;
+    } else if (auto done = remove(each.file); !done) {
+      return done.error();
+    }
+  }
+  for (const auto& each : listing_.packs) {
+    if (needed.has(each) || young.has(each)) {
+      left.objects += each.objects;
+      left.bytes += each.bytes;
+    } else if (auto done = remove_pack(each); !done) {
+      return done.error();
+    }
+  }
+  return left;
+}
+
 } // namespace
 
 result<void> prune_private_objects(const fs::path& repository, const std::string& agent_id,
@@ -144,46 +241,18 @@ result<void> prune_private_objects(const fs::path& repository, const std::string
   const std::lock_guard no_snapshot_meanwhile(memory->in_use);
   auto store = private_store::open(repository, agent_id);
   if (!store) return store.error();
-  const auto path = private_objects_path(repository, agent_id);
-  auto directory = open_directory(AT_FDCWD, path.c_str(), path.native());
+  const auto directory = open_directory(AT_FDCWD, store->path().c_str(), store->path().native());
   if (!directory) return directory.error();
-  auto objects = list_loose(*directory, path);
-  if (!objects) return objects.error();
-  std::int64_t bytes = 0;
-  for (const auto& each : *objects)
-    bytes += each.bytes;
-  if (objects->size() < few_objects && bytes < few_bytes) return {};
-
-  oid_set present;
-  for (const auto& each : *objects)
-    present.insert(each.id);
-  reachability needed(*store, present);
+  pruning prune(*store, *directory);
+  const auto found = prune.look();
+  if (!found) return found.error();
+  if (!is_due(memory->looked, *found)) return {};
+  memory->looked = *found; // also where it fails: it would fail again
   auto roots = keep;
   if (memory->last) add_roots_of(*memory->last, roots);
-  for (const auto& hex : roots) {
-    auto id = parse_oid(hex);
-    if (!id) return id.error();
-    needed.add(*id);
-  }
-  auto reached = needed.run();
-  if (!reached) return reached.error();
-  // What is kept for being young keeps its history too: a commit whose parents are gone is in the way of every walk.
-  const auto now = std::int64_t{std::time(nullptr)};
-  reachability young(*store, present);
-  for (const auto& each : *objects)
-    if (each.bytes < small_bytes && now - each.modified_s < young_seconds) young.add(each.id);
-  auto reached_by_young = young.run();
-  if (!reached_by_young) return reached_by_young.error();
-  memory->closure.keep_only(*reached);
-  for (const auto& each : *objects) {
-    if (reached->contains(each.id)) continue;
-    if (each.bytes < small_bytes && reached_by_young->contains(each.id)) continue;
-    const auto file = each.directory + '/' + each.name;
-    if (const int failed = fault_point("private-object-pruned"); failed != 0)
-      return disk_error(failed, (path / file).native(), "cannot be removed");
-    if (::unlinkat(directory->get(), file.c_str(), 0) != 0 && errno != ENOENT)
-      return disk_error(errno, (path / file).native(), "cannot be removed");
-  }
+  const auto left = prune.run(roots, memory->closure);
+  if (!left) return left.error();
+  memory->looked = *left;
   return {};
 }
 

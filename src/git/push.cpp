@@ -10,6 +10,7 @@
 #include "core/fault_point.hpp"
 #include "git/fetch.hpp"
 #include "git/git_error.hpp"
+#include "git/loose_reader.hpp"
 #include "git/point_seal.hpp"
 #include "git/private_objects.hpp"
 #include "git/push_refusal.hpp"
@@ -261,7 +262,7 @@ result<std::set<std::string>> delete_points(const delete_job& job) {
   std::set<std::string> gone;
   if (job.refs.empty()) return gone;
   repository_handle repo;
-  if (const int code = git_repository_open_bare(out(repo), job.repository.c_str()); code < 0)
+  if (const int code = open_bare_repository(out(repo), job.repository.c_str()); code < 0)
     return last_error(code, job.repository.string());
   const auto connection = connection_of(job);
   auto session = fetch_session::open_for_push(connection, std::move(repo));

@@ -167,7 +167,8 @@ result<void> write_point_mark(const std::filesystem::path& repository, const std
                               const point_mark& mark);
 
 /// Removes from the agent's private store what neither `keep` (commits in hex) reaches: called after a push was
-/// acknowledged, and cheap when little has piled up.
+/// acknowledged, and cheap when little has piled up, or little since the last time (unless that is ten minutes ago). Of
+/// a pack all stays or nothing.
 result<void> prune_private_objects(const std::filesystem::path& repository, const std::string& agent_id,
                                    const std::vector<std::string>& keep);
 

@@ -9,6 +9,7 @@
 #include "core/ids.hpp"
 #include "git/git_error.hpp"
 #include "git/git_program.hpp"
+#include "git/loose_reader.hpp"
 #include "git/object_id.hpp"
 #include "git/path_rules.hpp"
 #include "git/recovery.hpp"
@@ -165,13 +166,13 @@ private:
 
 result<open_clone> open(const clone_location& clone) {
   open_clone opened;
-  if (const auto rc = git_repository_open_ext(out(opened.repository), clone.directory.c_str(), 0, nullptr); rc != 0) {
+  if (const auto rc = open_worktree_repository(out(opened.repository), clone.directory.c_str(), 0); rc != 0) {
     auto failure = last_error(rc, clone.directory.native());
     if (rc == GIT_ENOTFOUND) failure.message = "is in no git repository; go into a clone of the rig's repository";
     return failure;
   }
   const auto* common = git_repository_commondir(opened.repository.get());
-  if (const auto rc = git_repository_open_bare(out(opened.bare), common); rc != 0) return last_error(rc, common);
+  if (const auto rc = open_bare_repository(out(opened.bare), common); rc != 0) return last_error(rc, common);
   return opened;
 }
 

@@ -10,6 +10,7 @@
 #include "git/fetch.hpp"
 #include "git/git_error.hpp"
 #include "git/jobs.hpp"
+#include "git/loose_reader.hpp"
 #include "git/repository_history.hpp"
 #include "git/repository_layout.hpp"
 #include "git/repository_mend.hpp"
@@ -104,7 +105,7 @@ result<void> restoration::take_wanted() {
 
 result<std::unique_ptr<fetch_session>> restoration::connect(const fs::path& repository, bool has_objects) {
   repository_handle repo;
-  if (const int code = git_repository_open_bare(out(repo), repository.c_str()); code < 0)
+  if (const int code = open_bare_repository(out(repo), repository.c_str()); code < 0)
     return last_error(code, repository.string());
   auto session = fetch_session::open(job_, std::move(repo), has_objects, observe_);
   if (session) read_tips((*session)->remote());
@@ -243,7 +244,7 @@ result<void> restoration::refill(advertisement& remote, repository_handle& repo)
   remote = std::move(*fetched);
   if (auto adopted = adopt_packs(building.path(), done_.repository); !adopted) return adopted;
   done_.healed.emplace_back("objects were missing: fetched again");
-  if (const int code = git_repository_open_bare(out(repo), done_.repository.c_str()); code < 0)
+  if (const int code = open_bare_repository(out(repo), done_.repository.c_str()); code < 0)
     return last_error(code, done_.repository.string());
   return {};
 }
@@ -252,7 +253,7 @@ result<void> restoration::refill(advertisement& remote, repository_handle& repo)
 result<bool> restoration::refresh() {
   if (auto usable = check_disk(); !usable || !*usable) return usable;
   repository_handle repo;
-  if (git_repository_open_bare(out(repo), done_.repository.c_str()) < 0) return false;
+  if (open_bare_repository(out(repo), done_.repository.c_str()) < 0) return false;
   const auto remote = fetch_missing(repo);
   if (!remote) return remote.error();
   for (const auto& [branch, id] : done_.tips)

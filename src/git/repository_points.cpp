@@ -11,6 +11,7 @@
 
 #include "core/fault_point.hpp"
 #include "git/git_error.hpp"
+#include "git/loose_reader.hpp"
 #include "git/object_id.hpp"
 #include "git/point_objects.hpp"
 #include "git/point_reading.hpp"
@@ -40,8 +41,7 @@ auto order_of(const town::recovery_point& point) {
 
 result<repository_handle> open_repository(const fs::path& path) {
   repository_handle repo;
-  if (const int code = git_repository_open_bare(out(repo), path.c_str()); code < 0)
-    return last_error(code, path.string());
+  if (const int code = open_bare_repository(out(repo), path.c_str()); code < 0) return last_error(code, path.string());
   return repo;
 }
 

@@ -6,6 +6,7 @@
 
 #include "core/fault_point.hpp"
 #include "git/git_error.hpp"
+#include "git/loose_reader.hpp"
 #include "git/object_id.hpp"
 #include "git/point_tree.hpp"
 #include "git/registration.hpp"
@@ -118,7 +119,7 @@ result<std::int64_t> set_rig_refs(const fs::path& repository, const point_parts&
                                   const std::set<std::string>& agent_branches, bool is_new,
                                   std::vector<std::string>& healed) {
   repository_handle repo;
-  if (const int code = git_repository_open_bare(out(repo), repository.c_str()); code < 0)
+  if (const int code = open_bare_repository(out(repo), repository.c_str()); code < 0)
     return last_error(code, repository.string());
   std::int64_t count = 0;
   for (const auto& [name, id] : point.refs.refs) {

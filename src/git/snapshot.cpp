@@ -10,6 +10,7 @@
 
 #include "git/clean_conversion.hpp"
 #include "git/git_error.hpp"
+#include "git/loose_reader.hpp"
 #include "git/object_id.hpp"
 #include "git/point_meta.hpp"
 #include "git/private_closure.hpp"
@@ -71,7 +72,7 @@ result<open_worktree> open_worktree_of(const snapshot_job& job) {
   auto repository = open_with_private_objects(place->repository, {job.agent_id});
   if (!repository) return repository.error();
   repository_handle rules;
-  if (const auto rc = git_repository_open(out(rules), place->worktree.c_str()); rc != 0)
+  if (const auto rc = open_worktree_repository(out(rules), place->worktree.c_str()); rc != 0)
     return last_error(rc, place->worktree.native());
   odb_handle objects;
   if (const auto rc = git_repository_odb(out(objects), repository->get()); rc != 0)

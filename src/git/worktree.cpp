@@ -4,6 +4,7 @@
 #include "git/handle.hpp"
 #include "git/jobs.hpp"
 #include "git/local_branch.hpp"
+#include "git/loose_reader.hpp"
 #include "git/worktree_creation.hpp"
 #include "git/worktree_place.hpp"
 #include "git/worktree_repair.hpp"
@@ -31,7 +32,7 @@ result<worktree_restored> restore_worktree(const worktree_job& job, const worktr
     return error{error_code::conflict, job.branch,
                  fmt::format("is checked out by agent {}; a branch belongs to one agent", *other)};
   repository_handle repository;
-  if (const auto rc = git_repository_open_bare(out(repository), place->repository.c_str()); rc != 0)
+  if (const auto rc = open_bare_repository(out(repository), place->repository.c_str()); rc != 0)
     return last_error(rc, place->repository.native());
 
   sweep_staging(place->worktrees.get());

@@ -11,6 +11,7 @@
 #include "git/handle.hpp"
 #include "git/index_writer.hpp"
 #include "git/local_branch.hpp"
+#include "git/loose_reader.hpp"
 #include "git/object_id.hpp"
 #include "git/recovery.hpp"
 #include "git/registration.hpp"
@@ -135,7 +136,7 @@ result<void> verify_worktree(const worktree_place& place, const std::string& bra
                  fmt::format("was written, and then {}; it is tried again", what)};
   };
   repository_handle opened;
-  if (const auto rc = git_repository_open(out(opened), place.worktree.c_str()); rc != 0)
+  if (const auto rc = open_worktree_repository(out(opened), place.worktree.c_str()); rc != 0)
     return last_error(rc, place.worktree.native());
   reference_handle head;
   if (const auto rc = git_reference_lookup(out(head), opened.get(), "HEAD"); rc != 0)

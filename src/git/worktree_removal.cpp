@@ -10,6 +10,7 @@
 #include "git/handle.hpp"
 #include "git/jobs.hpp"
 #include "git/local_branch.hpp"
+#include "git/loose_reader.hpp"
 #include "git/path_rules.hpp"
 #include "git/worktree_place.hpp"
 #include "git/worktree_repair.hpp"
@@ -62,7 +63,7 @@ result<worktree_removal> remove_worktree(const worktree_job& job) {
   auto place = open_place(job);
   if (!place) return place.error();
   repository_handle repository;
-  if (const auto rc = git_repository_open_bare(out(repository), place->repository.c_str()); rc != 0)
+  if (const auto rc = open_bare_repository(out(repository), place->repository.c_str()); rc != 0)
     return last_error(rc, place->repository.native());
   sweep_staging(place->worktrees.get());
   if (!is_directory(*place)) {

@@ -13,6 +13,7 @@
 #include "git/handle.hpp"
 #include "git/local_branch.hpp"
 #include "git/lock_file.hpp"
+#include "git/loose_reader.hpp"
 #include "git/object_cache.hpp"
 #include "git/object_id.hpp"
 #include "git/registration.hpp"
@@ -240,7 +241,7 @@ private:
 
   result<std::optional<git_oid>> last_head() {
     repository_handle opened;
-    if (const auto rc = git_repository_open(out(opened), place_.worktree.c_str()); rc != 0)
+    if (const auto rc = open_worktree_repository(out(opened), place_.worktree.c_str()); rc != 0)
       return last_error(rc, place_.worktree.native());
     git_reflog* raw = nullptr;
     if (git_reflog_read(&raw, opened.get(), "HEAD") != 0) return std::optional<git_oid>();
@@ -256,7 +257,7 @@ private:
     if (index || (index.error().code != error_code::not_found && index.error().code != error_code::corrupt))
       return index ? result<void>() : index.error();
     repository_handle opened;
-    if (const auto rc = git_repository_open(out(opened), place_.worktree.c_str()); rc != 0)
+    if (const auto rc = open_worktree_repository(out(opened), place_.worktree.c_str()); rc != 0)
       return last_error(rc, place_.worktree.native());
     git_oid head{};
     if (const auto rc = git_reference_name_to_id(&head, opened.get(), "HEAD"); rc != 0) {

@@ -14,6 +14,7 @@
 #include "git/git_error.hpp"
 #include "git/gitignore.hpp"
 #include "git/handle.hpp"
+#include "git/loose_reader.hpp"
 #include "git/object_cache.hpp"
 #include "git/tree_reader.hpp"
 #include "git/worktree_index.hpp"
@@ -198,7 +199,7 @@ std::string worktree_work::described() const {
 
 result<worktree_work> inspect_work(const worktree_place& place) {
   repository_handle repository;
-  if (const auto rc = git_repository_open(out(repository), place.worktree.c_str()); rc != 0)
+  if (const auto rc = open_worktree_repository(out(repository), place.worktree.c_str()); rc != 0)
     return last_error(rc, place.worktree.native());
   auto root = open_directory(place.worktrees.get(), place.agent_id.c_str(), place.worktree.native());
   if (!root) return root.error();

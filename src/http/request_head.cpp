@@ -19,6 +19,8 @@ std::string_view objection(const wire::request_header<>& header) {
   const auto length = header[wire::field::content_length];
   if (header.count(wire::field::content_length) > 1 || length.find(',') != std::string_view::npos)
     return "a request carries at most one Content-Length";
+  // RFC 9110, 5.3: it is no list. Whoever stands in front of us may have looked at the other one.
+  if (header.count(wire::field::authorization) > 1) return "a request carries at most one Authorization field";
   return {};
 }
 

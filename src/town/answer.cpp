@@ -67,10 +67,10 @@ std::string_view member_text(std::string_view json, std::string_view key) {
 /// Foreign text for an error: one line, valid, short, without secrets.
 std::string excerpt(std::string_view body) {
   constexpr std::size_t longest = 200;
-  auto text = valid_utf8(body.substr(0, longest * 4));
+  auto text = valid_utf8(redact_beginning(body, longest * 4));
   std::replace_if(
       text.begin(), text.end(), [](char c) { return (c >= 0 && c < ' ') || c == '\x7f'; }, ' ');
-  return clipped_utf8(redact(std::move(text)), longest);
+  return clipped_utf8(text, longest);
 }
 
 error_code code_of(int status, std::string_view word) {

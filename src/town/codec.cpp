@@ -119,6 +119,7 @@ std::string encode(const ready_report& report) {
   json_writer out;
   out.begin_object();
   out.member("nonce", report.nonce);
+  out.member("report", report.number);
   out.member("instanceId", report.instance_id);
   out.member("desiredVersion", report.desired_version);
   out.member("outcome", report.outcome);

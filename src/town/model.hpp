@@ -166,6 +166,7 @@ struct agent_report {
 
 struct ready_report {
   std::optional<std::string> nonce;
+  std::optional<std::int64_t> number; ///< of this instance's reports, from 1: what comes late is known by it
   std::string instance_id;
   std::int64_t desired_version = 0;
   std::string outcome; ///< partial, ready or degraded

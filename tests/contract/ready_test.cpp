@@ -16,6 +16,14 @@ session booted(const std::vector<std::string>& agents) {
   return town;
 }
 
+/// As the container that booted last.
+answer numbered(const session& town, std::int64_t number, const std::string& outcome,
+                const std::vector<std::string>& reports, const std::string& nonce = {}) {
+  auto body = with(ready_body(town.instance(), outcome, reports), "/report", std::to_string(number));
+  if (!nonce.empty()) body = with(body, "/nonce", json_string(nonce));
+  return town.container("POST", "/container-ready", body);
+}
+
 } // namespace
 
 TEST_CASE("ready is answered with what is pending and the version to converge to") {
@@ -135,4 +143,67 @@ TEST_CASE("one bad report among good ones refuses the whole, so that it is never
       ready_body("i1", "ready", {report("a1", "restored"), with(report("a2", "restored"), "/commit", R"("x")")});
   CHECK(town.container("POST", "/container-ready", body).verdict() == invalid_body);
   CHECK(town.status_of("a1") == "restoring");
+}
+
+// -- reports with a number (docs/architecture.md, "Decisions that differ from the first design") ----------------------
+
+TEST_CASE("a report that is delivered once more, after a later one, changes nothing, and is answered like that one") {
+  const auto town = booted({"a1", "a2"});
+  const auto early = [&] { return numbered(town, 1, "partial", {report("a1", "failed"), report("a2", "restoring")}); };
+  REQUIRE(early().verdict() == ok);
+  const auto later = numbered(town, 4, "ready", {report("a1", "restored"), report("a2", "restored")});
+  REQUIRE(later.data()["pending"] == 2);
+  const auto once_more = early();
+  CHECK(once_more.verdict() == ok);
+  CHECK(once_more.data() == later.data());
+  CHECK(town.status_of("a1") == "pending");
+  CHECK(town.agent_state("a1")["report"]["outcome"] == "restored");
+  CHECK(town.state()["container"]["outcome"] == "ready");
+  // One that has failed late is not healed by a report of before, either.
+  numbered(town, 5, "degraded", {report("a1", "failed"), report("a2", "restored")});
+  REQUIRE(town.status_of("a1") == "restoring");
+  numbered(town, 4, "ready", {report("a1", "restored"), report("a2", "restored")});
+  CHECK(town.status_of("a1") == "restoring");
+  CHECK(town.state()["container"]["outcome"] == "degraded");
+}
+
+TEST_CASE("a late report takes no eviction back, and hears that there is one") {
+  const auto town = booted({"a1"});
+  const auto evicted = town.container("POST", "/container-eviction", "{}");
+  const auto nonce = evicted.data()["drainNonce"].string();
+  REQUIRE(numbered(town, 2, "ready", {report("a1", "restored")}).data()["cleared"] == false);
+  CHECK(numbered(town, 1, "partial", {}, nonce).data()["cleared"] == false);
+  CHECK(town.state()["container"]["evictedAt"].string() != "");
+  CHECK(numbered(town, 2, "ready", {report("a1", "restored")}, nonce).data()["cleared"] == true);
+}
+
+TEST_CASE("a report of the same number is the same one said again: taken, and the second time nothing changes") {
+  const auto town = booted({"a1"});
+  const auto said = [&] { return numbered(town, 7, "degraded", {report("a1", "failed")}); };
+  const auto without_time = [&] { return without(town.state().text(), "/container/heardAt"); };
+  REQUIRE(said().verdict() == ok);
+  const auto before = without_time();
+  CHECK(said().verdict() == ok);
+  CHECK(without_time() == before);
+}
+
+TEST_CASE("each container counts its reports from 1, and a report without a number is always taken") {
+  auto town = booted({"a1"});
+  numbered(town, 9, "degraded", {report("a1", "failed")});
+  town.ready("ready", {report("a1", "restored")}); // as a daemon says it that has no numbers
+  CHECK(town.state()["container"]["outcome"] == "ready");
+  numbered(town, 8, "degraded", {report("a1", "failed")});
+  CHECK(town.state()["container"]["outcome"] == "ready");
+  town.boot("i2");
+  numbered(town, 1, "degraded", {report("a1", "failed")});
+  CHECK(town.state()["container"]["outcome"] == "degraded");
+}
+
+TEST_CASE("a report's number is an integer from 1") {
+  const auto town = booted({});
+  for (const auto* number : {"0", "-1", "1.5", "\"1\"", "9007199254740993"}) {
+    CAPTURE(number);
+    const auto body = with(ready_body("i1", "ready"), "/report", number);
+    CHECK(town.container("POST", "/container-ready", body).paths() == std::vector<std::string>{"report"});
+  }
 }

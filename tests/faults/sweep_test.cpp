@@ -17,6 +17,7 @@ namespace {
 /// Points that the scenario does not come by, and where they are shown instead.
 const std::map<std::string, std::string> tested_elsewhere{
     {"private-object-pruned", "unit: private_objects_test.cpp: pruning begins at 2,000 objects"},
+    {"private-pack-written", "unit: private_pack_test.cpp: a pack begins at 64 objects"},
 };
 
 /// Those that come only with time.

@@ -51,7 +51,7 @@ bool is_greater(const town::recovery_point& a, const town::recovery_point& b) {
 // -- what it holds ----------------------------------------------------------------------------------------------------
 
 bool model_town::has_heard_ready() const {
-  return !containers_.empty() && containers_.rbegin()->second.was_ready;
+  return !containers_.empty() && containers_.rbegin()->second.outcome == "ready";
 }
 
 std::optional<model_town::time_point> model_town::drained_at(std::int64_t epoch) const {
@@ -207,17 +207,22 @@ model_town::reply model_town::ready(const std::string& body) {
   rapidjson::Document doc;
   if (parse_bounded(body, doc)) return refusal(400, "invalid_body");
   auto& container = current();
+  const auto answer = [&](bool cleared) -> reply {
+    return {200, success(std::string(R"({"cleared":)") + (cleared ? "true" : "false") +
+                         R"(,"pending":0,"desiredVersion":)" + std::to_string(version_) + "}")};
+  };
+  const auto number = doc["report"].GetInt64();
+  if (number < container.last_report) return answer(!container.evicted); // it comes late
+  container.last_report = number;
   const bool cleared = !container.evicted || text_of(doc, "nonce") == container.nonce;
   if (cleared) container.evicted = false;
   container.outcome = text_of(doc, "outcome");
-  container.was_ready = container.was_ready || container.outcome == "ready";
   for (const auto& report : doc["agents"].GetArray())
     apply_report(text_of(report, "agentId"), text_of(report, "outcome"), container.outcome != "partial");
   for (auto& [agent_id, row] : agents_)
     if (row.status == "stalled") row.due_at = world_.now();
   arm();
-  return {200, success(std::string(R"({"cleared":)") + (cleared ? "true" : "false") +
-                       R"(,"pending":0,"desiredVersion":)" + std::to_string(version_) + "}")};
+  return answer(cleared);
 }
 
 void model_town::apply_report(const std::string& agent_id, const std::string& outcome, bool settled) {

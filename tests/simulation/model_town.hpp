@@ -45,7 +45,7 @@ public:
   /// Agents of the desired state of this version.
   const std::set<std::string>& agents_of(std::int64_t version) const { return listed_.at(version); }
   bool lists(const std::string& agent_id) const { return listed_.at(version_).contains(agent_id); }
-  /// The newest container has said so (a repeated report of before may have been the last that came).
+  /// The newest container's newest report says so.
   bool has_heard_ready() const;
   /// When the container of this epoch was heard to have drained; nothing: it was not.
   std::optional<time_point> drained_at(std::int64_t epoch) const;
@@ -57,8 +57,9 @@ private:
   struct container_row {
     std::string instance_id;
     time_point heard_at{};
-    bool evicted = false, was_ready = false;
+    bool evicted = false;
     std::string nonce, outcome;
+    std::int64_t last_report = 0; ///< the number of the last ready report that was taken
     std::optional<time_point> drained_at;
     std::set<std::string> drained_unsaved; ///< agents, as its last word has it
     bool live_at_succession = false;

@@ -355,6 +355,25 @@ TEST_CASE("a ready report that comes while another is under way is said next") {
   CHECK(w.sent_of("container-ready") == 2);
 }
 
+TEST_CASE("a ready report has a number of its own, and keeps it however often it is said") {
+  link_world w;
+  w.start_booted();
+  w.self()->send(w.link, ready_with("partial"));
+  w.run();
+  CHECK(says(w.oldest("container-ready"), R"("report":1,)"));
+  w.fail("container-ready");
+  REQUIRE(w.advance_until([&] { return w.open_of("container-ready") == 1; }, 1s));
+  CHECK(says(w.oldest("container-ready"), R"("report":1,)"));
+  w.self()->send(w.link, ready_with("degraded"));
+  w.self()->send(w.link, ready_with("ready"));
+  w.run();
+  w.answer("container-ready", 200, ready_json(false));
+  CHECK(says(w.oldest("container-ready"), R"("report":3,)"));
+  w.answer("container-ready", 200, ready_json(false));
+  w.answer("container-heartbeat", 200, heartbeat_json(1, "n-1"));
+  CHECK(says(w.oldest("container-ready"), R"("report":3,)")); // with the nonce
+}
+
 TEST_CASE("a ready report that the town refuses stays visible as trouble until one is taken") {
   link_world w;
   w.start_booted();

@@ -101,12 +101,17 @@ export function ready({ store, now }, { body }) {
   const said = check(READY, body);
   const container = bootedContainer(store);
   requireInstance(container, said.instanceId);
+  // A report that is delivered once more, after a later one: nothing of it counts, not even its nonce. Its container heard the answer
+  // to the first delivery, or has given it up; whoever hears this one is told what is true now, which says no less than an answer to
+  // the later report would. (A refusal would be taken for the last word on a report.) The same number again is a repeated attempt.
+  if (said.report !== undefined && said.report < container.last_report) return readyAnswer(store, container.evicted_at === null);
   const cleared = container.evicted_at === null || said.nonce === container.drain_nonce;
   if (cleared) store.set("containers", container.epoch, { evicted_at: null, drain_nonce: null });
   const settled = said.outcome !== "partial";
   store.set("containers", container.epoch, {
     outcome: said.outcome,
     ready_at: container.ready_at ?? (settled ? now : null),
+    last_report: said.report ?? container.last_report,
   });
   for (const report of said.rigs) {
     store.run("UPDATE rigs SET report = ? WHERE rig_id = ?", JSON.stringify(report), report.rigId);
@@ -114,6 +119,11 @@ export function ready({ store, now }, { body }) {
   for (const report of said.agents) applyReport(store, report, container.epoch, settled, now);
   // Whatever kept their starts from working, the container has just shown that it moves on.
   store.run("UPDATE agents SET due_at = ? WHERE status = 'stalled'", now);
+  return readyAnswer(store, cleared);
+}
+
+/** @param {Store} store @param {boolean} cleared */
+function readyAnswer(store, cleared) {
   const pending = Number(store.one("SELECT COUNT(*) AS n FROM agents WHERE status = 'pending'")?.n);
   return { cleared, pending, desiredVersion: store.version() };
 }

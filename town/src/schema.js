@@ -127,6 +127,7 @@ const STEPS = [
   );
   CREATE INDEX dispatches_by_dispatch ON dispatches (dispatch_id);
   `,
+  "ALTER TABLE containers ADD COLUMN last_report INTEGER NOT NULL DEFAULT 0",
 ];
 
 /** @param {DurableObjectStorage} storage */

@@ -55,6 +55,7 @@ const AGENT_REPORT = object({
 
 export const READY = object({
   nonce: optional(word),
+  report: optional(integer(1)), // not in the contract: a report with a lower number than the last taken comes late
   instanceId,
   desiredVersion: integer(0),
   outcome: oneOf("partial", "ready", "degraded"),

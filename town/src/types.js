@@ -86,6 +86,7 @@
  * @property {string | null} drained_agents
  * @property {number} live_at_succession  1 when it was live at the moment its successor booted
  * @property {string | null} progress
+ * @property {number} last_report  the greatest number of a ready report that was taken, 0 before the first
  */
 
 /**

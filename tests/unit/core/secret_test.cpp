@@ -102,3 +102,29 @@ TEST_CASE("secrets can be made and redacted from many threads at once") {
     thread.join();
   CHECK(shown == 0);
 }
+
+TEST_CASE("of the beginning of a text no secret is shown in part, wherever its end falls") {
+  const secret s("s3cr3t-that-may-be-cut"), other("cut-in-the-middle-too"); // one begins inside of the other
+  const std::string text = "a s3cr3t-that-may-be-cut-in-the-middle-too, czNjcjN0LXRoYXQtbWF5LWJlLWN1dA== b";
+  for (std::size_t n = 0; n <= text.size() + 1; ++n) {
+    CAPTURE(n);
+    const auto shown = redact_beginning(text, n);
+    CHECK(shown.size() <= n + 3);
+    for (const auto* part : {"s3c", "that", "czN", "LWN1dA"})
+      CHECK(shown.find(part) == std::string::npos);
+  }
+  CHECK(redact_beginning(text, text.size()) == redact(text));
+  CHECK(redact_beginning("word s3cr3t-that-may-be-cut", 10) == "word ");
+  CHECK(redact_beginning("word s3cr3t-that-may-differ", 10) == "word s3cr3");
+}
+
+TEST_CASE("of the beginning of a text no userinfo is shown that its end cuts off from its host") {
+  const std::string text = "see http://a/b and https://us:pw/http://x@host/path then";
+  for (std::size_t n = 0; n <= text.size(); ++n) {
+    CAPTURE(n);
+    const auto shown = redact_beginning(text, n);
+    CHECK(shown.find("us") == std::string::npos);
+    CHECK(shown.find("pw") == std::string::npos);
+  }
+  CHECK(redact_beginning(text, text.size() - 4) == "see http://a/b and https://***@host/path ");
+}

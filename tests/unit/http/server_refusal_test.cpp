@@ -82,6 +82,20 @@ TEST_CASE("HTTP/1.1 without a Host is 400") {
   check_refused(say("GET / HTTP/1.1\r\n\r\n"), 400);
 }
 
+TEST_CASE("two fields of a name that may stand once are 400, equal ones as well, and the answer names it") {
+  const auto [fields, name] = GENERATE(table<std::string, std::string>({
+      {"Authorization: Bearer a\r\nAuthorization: Bearer b\r\n", "Authorization"},
+      {"Authorization: Bearer a\r\nX: y\r\nauthorization: Bearer a\r\n", "Authorization"},
+      {"Authorization: \r\nAuthorization: Bearer a\r\n", "Authorization"},
+      {"Host: x\r\n", "Host"},
+      {"Content-Length: 0\r\nContent-Length: 0\r\n", "Content-Length"},
+  }));
+  CAPTURE(fields);
+  const auto v = say(post(fields, ""));
+  check_refused(v, 400);
+  CHECK(v.said.body.find(" one " + name) != std::string::npos);
+}
+
 TEST_CASE("lines that end in a bare line feed are 400") {
   check_refused(say("GET / HTTP/1.1\nHost: x\n\n"), 400);
   check_refused(say("GET / HTTP/1.1\r\nHost: x\nX: y\r\n\r\n"), 400);

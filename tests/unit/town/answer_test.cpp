@@ -99,6 +99,19 @@ TEST_CASE("foreign text is shown short, on one line and without secrets") {
   CHECK(quoted.data.error().message == "HTTP 500 x y: line break ***");
 }
 
+TEST_CASE("a secret that lies across the end of what is read of foreign text is shown in no part") {
+  const secret token{"tok-" + std::string(700, 'y') + "-4711"};
+  // Redacted, the first token leaves room for what of the second one stands before that end.
+  for (const std::size_t blanks : {0U, 20U, 80U}) {
+    const auto text = std::string(blanks, ' ') + token.reveal() + " " + token.reveal();
+    CHECK(classify("r", 502, "<" + text, {}).data.error().message.find("yyy") == std::string::npos);
+    const auto quoted = classify("r", 500, R"({"success":false,"error":")" + text + R"(","code":"x"})", {});
+    CHECK(quoted.data.error().message.find("yyy") == std::string::npos);
+  }
+  const auto url = token.reveal() + std::string(75, ' ') + "https://user:hidden@host/";
+  CHECK(classify("r", 502, url, {}).data.error().message.find("user") == std::string::npos);
+}
+
 TEST_CASE("Retry-After is read in seconds, up to an hour") {
   const auto read = [](std::string_view text) { return classify("r", 503, "", text).retry_after; };
   CHECK(read("7") == 7s);

@@ -39,6 +39,7 @@ TEST_CASE("a ready report leaves out what it has not, and names the rest as the 
         R"~({"instanceId":"i-1","desiredVersion":7,"outcome":"partial","durationMs":1200,"rigs":[],"agents":[]})~");
 
   report.nonce = "n-1";
+  report.number = 12;
   report.outcome = "degraded";
   report.rigs = {{"r1", rig_outcome::failed, std::nullopt, 10, 20, 5, refused},
                  {"r2", rig_outcome::ready, commit, 1, 2, 3, std::nullopt}};
@@ -64,7 +65,7 @@ TEST_CASE("a ready report leaves out what it has not, and names the rest as the 
   report.agents = {a, b};
   CHECK(
       encode(report) ==
-      R"~({"nonce":"n-1","instanceId":"i-1","desiredVersion":7,"outcome":"degraded","durationMs":1200,"rigs":[)~"
+      R"~({"nonce":"n-1","report":12,"instanceId":"i-1","desiredVersion":7,"outcome":"degraded","durationMs":1200,"rigs":[)~"
       R"~({"rigId":"r1","outcome":"failed","fetchedBytes":10,"durationMs":20,"attempts":5,)~"
       R"~("error":"r1: the remote wants a token (unauthorized)"},)~"
       R"~({"rigId":"r2","outcome":"ready","commit":")~" +
