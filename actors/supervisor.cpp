@@ -225,8 +225,13 @@ void supervisor_state::retire(const std::string& agent_id) {
 /// has had its time, this is called again. `child` may not live any longer than this call.
 void supervisor_state::retire_worktree_of(const std::string& agent_id, agent_child& child) {
   if (!child.keeper) protect_worktree(agent_id, child); // it crashed while the agent was leaving
+  if (const auto rig = rigs_.find(child.rig_id);
+      !child.keeper && config_.protect && child.protection && rig != rigs_.end() && !rig->second.saver) {
+    child.awaits_saver = true; // called again at its restart
+    return;
+  }
   if (child.keeper) {
-    child.protection.reset();
+    child.last_protection = std::exchange(child.protection, std::nullopt);
     self_->send(child.keeper, stop_protecting{});
     caf::delayed_anon_send(caf::actor_cast<caf::actor>(child.keeper), config_.save_deadline,
                            caf::exit_msg{self_->address(), caf::exit_reason::user_shutdown});

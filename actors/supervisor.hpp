@@ -123,8 +123,10 @@ private:
     std::optional<town::agent_report> report; ///< the last outcome
     keeper_actor keeper;                      ///< spawned when the worktree is restored
     child_record keeper_record;
-    std::optional<protect> protection;    ///< what the keeper was told
-    std::optional<save_answer> last_save; ///< in a drain
+    std::optional<protect> protection;      ///< what the keeper was told; nothing once it saves for the last time
+    std::optional<protect> last_protection; ///< that, while it does
+    bool awaits_saver = false;              ///< nobody can save it just now, and it leaves
+    std::optional<save_answer> last_save;   ///< in a drain
 
     /// True while nothing may touch its worktree.
     bool busy() const { return launches > 0 || lives; }

@@ -253,9 +253,15 @@ void supervisor_state::restart(const child_restart_due& due) {
       if (const auto old = std::exchange(child.keeper, nullptr)) {
         self_->demonitor(old.address());
         self_->send_exit(old, caf::exit_reason::user_shutdown);
-        if (child.retiring && !child.protection) leaving.push_back(agent_id); // it saved for the last time
+        if (child.retiring && !child.protection) { // it was saving for the last time
+          child.protection = child.last_protection;
+          child.awaits_saver = true;
+        }
       }
-      protect_worktree(agent_id, child);
+      if (std::exchange(child.awaits_saver, false))
+        leaving.push_back(agent_id);
+      else
+        protect_worktree(agent_id, child);
     }
     for (const auto& agent_id : leaving)
       if (auto* child = find(agent_id)) retire_worktree_of(agent_id, *child);

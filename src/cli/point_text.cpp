@@ -154,15 +154,22 @@ std::string snapshot_body(const std::optional<std::string>& agent_id) {
 result<snapshot_told> read_snapshot_answer(int status, std::string_view body) {
   rapidjson::Document document;
   const bool is_json = !parse_bounded(body, document) && document.IsObject();
-  const bool lists_unsaved = is_json && document.HasMember("unsaved") && document["unsaved"].IsArray();
+  const auto member = [&](const char* name) -> const rapidjson::Value* {
+    if (!is_json) return nullptr;
+    const auto found = document.FindMember(name);
+    return found == document.MemberEnd() ? nullptr : &found->value;
+  };
+  const auto* unsaved = member("unsaved");
+  const bool lists_unsaved = unsaved != nullptr && unsaved->IsArray();
   if (!lists_unsaved)
     if (const auto read = town::classify("snapshot", status, body, {}); !read.data) return read.data.error();
-  if (!is_json || !document.HasMember("data")) return not_readable("it has no data");
-  auto points = read_points(document["data"]);
+  const auto* data = member("data");
+  if (data == nullptr) return not_readable("it has no data");
+  auto points = read_points(*data);
   if (!points) return points.error();
   snapshot_told told{std::move(*points), {}};
   if (!lists_unsaved) return told;
-  for (const auto& each : document["unsaved"].GetArray())
+  for (const auto& each : unsaved->GetArray())
     if (each.IsObject())
       told.unsaved.push_back(
           {error_code::dirty, "agent " + plain(text_of(each, "agentId")), "unsaved: " + plain(text_of(each, "error"))});

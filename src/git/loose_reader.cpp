@@ -4,16 +4,17 @@
 #include <git2/odb_backend.h>
 #include <git2/sys/errors.h>
 #include <git2/sys/odb_backend.h>
+#include <unistd.h>
 #define ZLIB_CONST // its input is const
 #include <zlib.h>
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <charconv>
 #include <exception>
 #include <limits>
 #include <memory>
-#include <new>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -32,9 +33,10 @@ constexpr std::size_t max_ratio = 1032;
 
 struct loose_reader : git_odb_backend {
   std::string objects;
+  damaged_object damaged = damaged_object::is_error;
 };
 
-int damaged(const git_oid& id, const char* what) {
+int damage(const git_oid& id, const char* what) {
   git_error_set_str(GIT_ERROR_ODB, ("loose object " + to_hex(id) + " " + what).c_str());
   return GIT_ERROR;
 }
@@ -117,18 +119,18 @@ int read_object(void** data, std::size_t* size, git_object_t* type, git_odb_back
   inflating stream(*file);
   std::array<char, max_header_bytes> first{};
   std::size_t got = 0;
-  if (!stream.read(first.data(), first.size(), got)) return damaged(*id, "is cut off or no zlib stream");
+  if (!stream.read(first.data(), first.size(), got)) return damage(*id, "is cut off or no zlib stream");
   const auto header = parse_header({first.data(), got});
-  if (!header) return damaged(*id, "has no header");
+  if (!header) return damage(*id, "has no header");
   const auto begun = got - header->header_bytes;
-  if (header->size < begun || header->size / max_ratio > file->size()) return damaged(*id, "has not the stated size");
+  if (header->size < begun || header->size / max_ratio > file->size()) return damage(*id, "has not the stated size");
   auto* bytes = static_cast<char*>(git_odb_backend_data_alloc(backend, header->size + 1));
   if (bytes == nullptr) return GIT_ERROR;
   std::copy_n(first.data() + header->header_bytes, begun, bytes);
   bytes[header->size] = '\0'; // as libgit2's own backends do
   if (!stream.read(bytes + begun, header->size - begun, got) || got != header->size - begun || !stream.ends_here()) {
     git_odb_backend_data_free(backend, bytes);
-    return damaged(*id, "is cut off, or has not the stated size");
+    return damage(*id, "is cut off, or has not the stated size");
   }
   *data = bytes;
   *size = header->size;
@@ -136,11 +138,22 @@ int read_object(void** data, std::size_t* size, git_object_t* type, git_odb_back
   return 0;
 }
 
+/// Nothing of a private store is ever half-written under its own name.
+int remove_damaged(const loose_reader& reader, const git_oid& id) {
+  const auto hex = to_hex(id);
+  const auto path = reader.objects + '/' + hex.substr(0, 2) + '/' + hex.substr(2);
+  return ::unlink(path.c_str()) == 0 || errno == ENOENT ? GIT_ENOTFOUND : GIT_ERROR;
+}
+
 /// libgit2 is C: nothing is thrown through it.
 int read_loose(void** data, std::size_t* size, git_object_t* type, git_odb_backend* backend,
                const git_oid* id) noexcept {
   try {
-    return read_object(data, size, type, backend, id);
+    const auto code = read_object(data, size, type, backend, id);
+    const auto& reader = *static_cast<loose_reader*>(backend);
+    const auto* why = git_error_last();
+    if (code != GIT_ERROR || why->klass != GIT_ERROR_ODB || reader.damaged == damaged_object::is_error) return code;
+    return remove_damaged(reader, *id);
   } catch (const std::exception&) { // no memory
     git_error_set_oom();
     return GIT_ERROR;
@@ -152,14 +165,13 @@ void free_reader(git_odb_backend* backend) noexcept {
 }
 
 /// Closes a repository that could not be made safe.
-int guarded(git_repository** opened, int code) noexcept {
+int guarded(git_repository** opened, int code) {
   if (code != 0) return code;
   odb_handle odb;
   code = git_repository_odb(out(odb), *opened);
-  if (code == 0) {
-    const auto objects = std::string(git_repository_commondir(*opened)) + "objects";
-    code = add_loose_reader(odb.get(), objects.c_str(), between_packs_and_loose);
-  }
+  if (code == 0)
+    code = add_loose_reader(odb.get(), std::string(git_repository_commondir(*opened)) + "objects",
+                            between_packs_and_loose, damaged_object::is_error);
   if (code != 0) {
     git_repository_free(*opened);
     *opened = nullptr;
@@ -169,27 +181,23 @@ int guarded(git_repository** opened, int code) noexcept {
 
 } // namespace
 
-int add_loose_reader(git_odb* odb, const char* objects, int priority, bool is_alternate) noexcept {
-  auto reader = std::unique_ptr<loose_reader>(new (std::nothrow) loose_reader{});
-  if (!reader) {
-    git_error_set_oom();
-    return GIT_ERROR;
-  }
+int add_loose_reader(git_odb* odb, const std::string& objects, int priority, damaged_object damaged) {
+  auto reader = std::make_unique<loose_reader>();
   if (const int code = git_odb_init_backend(reader.get(), GIT_ODB_BACKEND_VERSION); code != 0) return code;
   reader->objects = objects;
+  reader->damaged = damaged;
   reader->read = &read_loose;
   reader->free = &free_reader;
-  const int code = is_alternate ? git_odb_add_alternate(odb, reader.get(), priority)
-                                : git_odb_add_backend(odb, reader.get(), priority);
+  const int code = git_odb_add_backend(odb, reader.get(), priority);
   if (code == 0) static_cast<void>(reader.release()); // the store's now
   return code;
 }
 
-int open_bare_repository(git_repository** out, const char* path) noexcept {
+int open_bare_repository(git_repository** out, const char* path) {
   return guarded(out, git_repository_open_bare(out, path));
 }
 
-int open_worktree_repository(git_repository** out, const char* path, unsigned flags) noexcept {
+int open_worktree_repository(git_repository** out, const char* path, unsigned flags) {
   return guarded(out, git_repository_open_ext(out, path, flags, nullptr));
 }
 

@@ -71,6 +71,7 @@ private:
   bool is_closed(const oid_set& tips, const oid_set& boundary);
   result<std::set<std::string>> close_each(const std::map<std::string, git_oid>& commits, const oid_set& boundary);
   result<void> close(const oid_set& tips, const oid_set& boundary, bool goes_on);
+  error stopped(const error& why);
   result<void> bring_commit(const git_oid& id);
   result<void> bring_tree(const git_oid& id, const std::vector<git_oid>& parents);
   result<void> bring_other(const named_object& named);
@@ -136,10 +137,10 @@ result<std::set<std::string>> closure::run(const std::set<std::string>& ids) {
   if (!is_known) {
     broken.clear();
     const auto closed = close(tips, *boundary, same_sets(*boundary, memory.boundary));
-    if (!closed && !is_vanished(closed.error())) return closed.error();
+    if (!closed && !is_vanished(closed.error())) return stopped(closed.error());
     if (!closed) {
       auto each = close_each(commits, *boundary);
-      if (!each) return each.error();
+      if (!each) return stopped(each.error());
       broken = std::move(*each);
     }
   }
@@ -153,6 +154,13 @@ result<std::set<std::string>> closure::run(const std::set<std::string>& ids) {
 }
 
 /// Something is nowhere: each by itself, so that only what needs it is lost. Returns the ids of those.
+/// What was brought until a cancellation is kept, so that the next attempt goes on from there: commits are cancelled
+/// between one another.
+error closure::stopped(const error& why) {
+  if (why.code == error_code::cancelled && pack_->finish()) with_.memory.whole.merge(whole_);
+  return why;
+}
+
 result<std::set<std::string>> closure::close_each(const std::map<std::string, git_oid>& commits,
                                                   const oid_set& boundary) {
   std::set<std::string> broken;

@@ -53,7 +53,8 @@ result<void> add_backend(git_odb* odb, git_odb_backend* backend, int priority, c
 
 /// Loose objects first, read by our own backend and written by libgit2's.
 result<void> add_store(git_odb* odb, const fs::path& path, int priority) {
-  if (const auto rc = add_loose_reader(odb, path.c_str(), priority); rc != 0) return last_error(rc, path.native());
+  if (const auto rc = add_loose_reader(odb, path.native(), priority, damaged_object::is_removed); rc != 0)
+    return last_error(rc, path.native());
   git_odb_backend* loose = nullptr;
   if (const auto rc = git_odb_backend_loose(&loose, path.c_str(), fast_compression, no_fsync, 0, 0); rc != 0)
     return last_error(rc, path.native());
@@ -94,7 +95,8 @@ result<repository_handle> open_with_private_objects(const fs::path& repository,
   const auto objects = repository / "objects";
   if (const auto rc = git_odb_add_disk_alternate(odb.get(), objects.c_str()); rc != 0)
     return last_error(rc, repository.native());
-  if (const auto rc = add_loose_reader(odb.get(), objects.c_str(), between_packs_and_loose, true); rc != 0)
+  if (const auto rc = add_loose_reader(odb.get(), objects.native(), between_packs_and_loose, damaged_object::is_error);
+      rc != 0)
     return last_error(rc, repository.native());
   if (const auto rc = git_repository_set_odb(handle.get(), odb.get()); rc != 0)
     return last_error(rc, repository.native());

@@ -44,11 +44,12 @@ constexpr std::chrono::minutes look_again_after{10};
 using object_places = std::map<git_oid, const listed_pack*, oid_order>;
 using pack_contents = std::map<const listed_pack*, std::vector<git_oid>>;
 
-/// What was left by the last look would be left again, until much has come or the young have aged.
+/// What was left by the last look would be left again, until much has come or the young have aged. In bytes less counts
+/// as much: a full disk takes no save, and without a save nothing is pruned.
 bool is_due(const std::optional<store_look>& last, const store_look& now) {
   if (now.objects < few_objects && now.bytes < few_bytes) return false;
   if (!last || now.at - last->at >= look_again_after) return true;
-  return now.objects >= std::max(few_objects, 2 * last->objects) || now.bytes >= std::max(few_bytes, 2 * last->bytes);
+  return now.objects >= std::max(few_objects, 2 * last->objects) || now.bytes >= last->bytes + few_bytes;
 }
 
 /// What the roots reach within the store: an object that is elsewhere reaches nothing here. A pack of which one object
@@ -149,7 +150,7 @@ public:
   result<store_look> run(const std::vector<std::string>& roots, closure_memory& memory);
 
 private:
-  result<void> read_packs();
+  result<void> read_packs(); ///< those that can be read; the others go with what nobody needs
   result<void> remove(const std::string& file);
   result<void> remove_pack(const listed_pack& pack);
 
@@ -175,7 +176,9 @@ result<void> pruning::read_packs() {
     places_.emplace(each.id, nullptr);
   for (const auto& each : listing_.packs) {
     auto ids = objects_of_pack(store_.path() / (each.stem + ".idx"));
-    if (!ids) return ids.error();
+    if (!ids && ids.error().code != error_code::corrupt) return ids.error();
+    // A power cut leaves such; what it held is written again when it is needed.
+    if (!ids || ids->empty() || !store_.contains(ids->front())) continue;
     for (const auto& id : *ids)
       places_.insert_or_assign(id, &each);
     packs_.emplace(&each, std::move(*ids));
@@ -209,7 +212,7 @@ result<store_look> pruning::run(const std::vector<std::string>& roots, closure_m
   for (const auto& each : listing_.loose)
     if (each.bytes < small_bytes && now_s_ - each.modified_s < young_seconds) young.add(each.id);
   for (const auto& each : listing_.packs)
-    if (now_s_ - each.modified_s < young_seconds) young.add_pack(&each);
+    if (now_s_ - each.modified_s < young_seconds && packs_.contains(&each)) young.add_pack(&each);
   for (auto* each : {&needed, &young})
     if (auto done = each->run(); !done) return done.error();
   memory.keep_only(needed.reached());

@@ -1,5 +1,6 @@
 #include "git/repository_mend.hpp"
 
+#include <fcntl.h>
 #include <fmt/core.h>
 
 #include <algorithm>
@@ -8,6 +9,7 @@
 #include <string_view>
 #include <utility>
 
+#include "git/descriptor.hpp"
 #include "git/git_error.hpp"
 #include "git/handle.hpp"
 #include "git/lock_file.hpp"
@@ -20,6 +22,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::size_t sha1_hex_length = 40;
+constexpr std::size_t max_config_bytes = std::size_t{16} * 1024 * 1024;
 constexpr std::string_view tracking_refs = "refs/remotes/origin";
 constexpr std::string_view local_refs = "refs/heads";
 constexpr std::string_view symbolic_prefix = "ref: refs/";
@@ -64,6 +67,7 @@ public:
 
 private:
   result<void> directories();
+  result<void> cut_configuration();
   result<void> configuration();
   result<void> settings();
   result<void> head();
@@ -100,7 +104,19 @@ result<void> mending::directories() {
   return {};
 }
 
+/// A line without an end was cut off: half a value may be wrong, and what libgit2 appends to half a line git cannot
+/// read.
+result<void> mending::cut_configuration() {
+  const auto file = repository_ / "config";
+  const auto text = read_small_file(AT_FDCWD, file.c_str(), max_config_bytes);
+  if (!text || text->empty() || text->back() == '\n') return {}; // or it is looked at otherwise
+  if (const auto moved = set_aside(repository_, file); !moved) return moved;
+  note("the last line of the configuration was cut off: taken out, the old file set aside");
+  return write_file(file, text->substr(0, text->rfind('\n') + 1));
+}
+
 result<void> mending::configuration() {
+  if (const auto cut = cut_configuration(); !cut) return cut;
   const auto checked = check_features(repository_);
   if (checked || checked.error().code == error_code::unsupported) return checked;
   const bool was_there = checked.error().code == error_code::corrupt;

@@ -169,6 +169,7 @@ git_executor_actor::behavior_type executor(executor_pointer self, std::shared_pt
       [self](snapshot_request& r) {
         auto& fake = *self->state.git;
         fake.snapshots.push_back({r.job, self->clock().now()});
+        fake.savers[r.job.agent_id] = r.asker.address();
         const auto plan = fake.on_snapshot ? fake.on_snapshot(r.job) : fake.taken(r.job);
         answer_later(self, r.asker, snapshot_result{r.job.agent_id, r.round, error{}, 10ms}, plan);
       },

@@ -67,6 +67,7 @@ struct fake_git {
   std::vector<fetch> fetches;     ///< in the order they came
   std::vector<restore> worktrees; ///< restores and removals
   std::vector<asked<git::snapshot_job>> snapshots;
+  std::map<std::string, caf::actor_addr> savers; ///< of each agent, who asked for its last snapshot
   std::vector<asked<git::push_job>> pushes;
   std::vector<asked<git::delete_job>> deletions;
   std::vector<prune_request> prunes;

@@ -247,6 +247,45 @@ TEST_CASE("an agent that leaves while it works is saved at its end, also where i
   CHECK(last_word->gone);
 }
 
+TEST_CASE(
+    "an agent that leaves is saved before it is removed, also where its saver crashes during that save or before") {
+  town_simulation sim;
+  sim.processes->obedient = false;
+  sim.wake();
+  const bool during = GENERATE(true, false);
+  CAPTURE(during);
+  if (!during) sim.advance(20s); // else its first save is its last
+  sim.git->moments["a1"] = "its last work";
+  bool saved_first = false;
+  sim.git->on_removal = [&](const git::worktree_job&) {
+    saved_first = sim.git->points.contains(ref_of("a1"));
+    return git_plan<git::worktree_removal>{git::worktree_removal{true, ""}};
+  };
+  const auto without_a1 = town_of({rig_of("r", {agent_of("a2")}), rig_of("s", {agent_of("b1")})}, 2);
+  if (during) {
+    sim.git->on_push = [](const git::push_job&) {
+      auto plan = failing<std::vector<git::pushed_point>>(error_code::unavailable, "no remote");
+      plan.after = 5s;
+      return plan;
+    };
+    sim.desire(without_a1);
+    sim.advance(1s);
+    sim.crash_saver_of("a1");
+  } else { // with its keeper, before the agent's process ends
+    REQUIRE(sim.start("r", "a1", "d1")->status == 201);
+    sim.desire(without_a1);
+    sim.advance(100ms);
+    sim.crash_saver_of("a1");
+    sim.crash("keeper/a1");
+    sim.processes->end("a1");
+  }
+  sim.git->on_push = nullptr;
+  sim.advance(1min);
+  CHECK(sim.removals_of("a1") == 1);
+  CHECK(saved_first);
+  CHECK_FALSE(sim.known_agents.contains("a1"));
+}
+
 TEST_CASE("an agent that leaves and cannot be saved has its time, and is then removed or kept all the same") {
   town_simulation sim;
   sim.wake();

@@ -110,6 +110,11 @@ struct town_simulation : virtual_town {
     kill(heard->speakers.at(key));
     run();
   }
+  void crash_saver_of(const std::string& agent_id) {
+    REQUIRE(git->savers.contains(agent_id));
+    kill(git->savers.at(agent_id));
+    run();
+  }
   std::size_t fetches_of(const std::string& rig_id) const {
     return static_cast<std::size_t>(
         std::count_if(git->fetches.begin(), git->fetches.end(), [&](const auto& f) { return f.job.rig_id == rig_id; }));

@@ -252,6 +252,18 @@ TEST_CASE("a half-written repository is completed") {
   CHECK(read(worktree / "unsaved") == "my work");
 }
 
+TEST_CASE("wherever a configuration is cut off, git reads the mended one, and it says what it must") {
+  const warm_rig rig;
+  const auto whole = read(rig.at("config"));
+  for (std::size_t cut = 1; cut < whole.size(); cut += 3) {
+    CAPTURE(whole.substr(0, cut));
+    write(rig.at("config"), whole.substr(0, cut));
+    rig.restore_all();
+    for (const char* key : {"gc.auto", "push.autosetupremote", "remote.origin.fetch"})
+      CHECK_FALSE(run_git(rig.repository(), {"config", "--local", key}).empty());
+  }
+}
+
 TEST_CASE("an unreadable configuration is kept beside the new one") {
   const warm_rig rig;
   const std::string broken = "[user\n\tname = An Agent\n";

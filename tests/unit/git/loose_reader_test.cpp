@@ -11,6 +11,7 @@
 #include <fstream>
 #include <random>
 #include <string>
+#include <vector>
 
 #include "git/git_error.hpp"
 #include "git/handle.hpp"
@@ -128,27 +129,42 @@ TEST_CASE("a loose object that is damaged does not hide the whole one in a pack"
               .status == 0);
   write(store.file_of(hex), bytes.substr(0, bytes.size() / 2));
   CHECK(store.read(hex).value() == "content\n");
+  for (const auto& agents : {std::vector<std::string>{"ada"}, {"ada", "bob"}}) {
+    const auto opened = open_with_private_objects(store.repository, agents);
+    REQUIRE(opened);
+    CHECK(loose_objects::read(opened->get(), hex).value() == "content\n");
+  }
 }
 
-TEST_CASE("a private store reads its loose objects, and the repository's, with the same care") {
+TEST_CASE("through a private store the repository's loose objects are read with the same care") {
+  const loose_objects store;
+  const auto hex = store.make(noise(300));
+  const auto opened = open_with_private_objects(store.repository, {"ada", "bob"});
+  REQUIRE(opened);
+  write(store.file_of(hex), test::bytes_of(store.file_of(hex)).substr(0, 100));
+  CHECK(loose_objects::read(opened->get(), hex).error().code == error_code::corrupt);
+}
+
+TEST_CASE("a damaged loose object of a private store goes: the repository's is read, or it is written again") {
   const loose_objects store;
   const auto content = noise(300);
   const auto hex = store.make(content);
-  const auto cut = [](const fs::path& file) { write(file, test::bytes_of(file).substr(0, 100)); };
-  SECTION("of the repository") {
+  const auto id = parse_oid(hex).value();
+  const auto file = private_objects_path(store.repository, "bob") / hex.substr(0, 2) / hex.substr(2);
+  auto own = private_store::open(store.repository, "bob");
+  REQUIRE(own);
+  REQUIRE(own->put(content, GIT_OBJECT_BLOB));
+  write(file, test::bytes_of(file).substr(0, GENERATE(0U, 100U)));
+  SECTION("the repository has it") {
     const auto opened = open_with_private_objects(store.repository, {"ada", "bob"});
     REQUIRE(opened);
-    cut(store.file_of(hex));
-    CHECK(loose_objects::read(opened->get(), hex).error().code == error_code::corrupt);
+    CHECK(loose_objects::read(opened->get(), hex).value() == content);
   }
-  SECTION("its own") {
-    auto own = private_store::open(store.repository, "bob");
-    REQUIRE(own);
-    REQUIRE(own->put(content, GIT_OBJECT_BLOB));
-    cut(private_objects_path(store.repository, "bob") / hex.substr(0, 2) / hex.substr(2));
-    const auto opened = open_with_private_objects(store.repository, {"ada", "bob"});
-    REQUIRE(opened);
-    CHECK(loose_objects::read(opened->get(), hex).error().code == error_code::corrupt);
-    CHECK(own->read(parse_oid(hex).value()).error().code == error_code::corrupt);
+  SECTION("nobody has it") {
+    CHECK_FALSE(own->read(id));
   }
+  CHECK_FALSE(fs::exists(file));
+  CHECK_FALSE(own->contains(id));
+  REQUIRE(own->put(content, GIT_OBJECT_BLOB));
+  CHECK(own->read(id));
 }
