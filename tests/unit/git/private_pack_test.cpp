@@ -1,8 +1,10 @@
 // Many small objects are one pack in the private store: written by a snapshot, read from, and pruned.
 #include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
 #include <sys/resource.h>
 
 #include <csignal>
+#include <set>
 
 #include "core/fault_point.hpp"
 #include "git/object_id.hpp"
@@ -261,6 +263,27 @@ TEST_CASE("of packs, what is needed stays whole, what is young stays, and the ot
     CHECK(packs(rig) == 2);
     CHECK(is_in_store(rig, id_of({"piled up 0"})));
   }
+  lose_commits(rig);
+  check_whole(rig, s);
+}
+
+TEST_CASE("a pack that cannot be read goes, and is not in the way of the others") {
+  snapshot_rig rig;
+  commit_unpushed(rig, 40);
+  const auto s = rig.taken();
+  pile_up(rig, "young ");
+  std::set<fs::path> stay;
+  for (const auto& each : fs::directory_iterator(rig.private_objects() / "pack"))
+    stay.insert(each.path());
+  pile_up(rig, "piled up ");
+  const auto suffix = GENERATE(".idx", ".pack");
+  const bool is_empty = GENERATE(true, false);
+  CAPTURE(suffix, is_empty);
+  for (const auto& each : fs::directory_iterator(rig.private_objects() / "pack"))
+    if (!stay.contains(each.path()) && each.path().extension() == suffix)
+      fs::resize_file(each.path(), is_empty ? 0 : fs::file_size(each.path()) / 2);
+  REQUIRE(git::prune_private_objects(rig.repository(), "a1", {}));
+  CHECK(packs(rig) == 2);
   lose_commits(rig);
   check_whole(rig, s);
 }

@@ -210,6 +210,23 @@ TEST_CASE("one agent's loss is not another's") {
   CHECK(rig.on_remote(rig.ref("a2")) == (*pushed->back().point)->commit);
 }
 
+TEST_CASE("one agent's damage is not another's") {
+  const saved_rig rig({"a1", "a2"});
+  rig.put("new", noise(50'000), "a1");
+  rig.git({"add", "new"}, "a1");
+  rig.git({"commit", "-q", "-m", "not pushed"}, "a1");
+  rig.put("new", noise(50'000, 2), "a2");
+  const auto job = rig.push_job();
+  const auto blob = rig.git({"rev-parse", "HEAD:new"}, "a1");
+  // The store's file is the same one, by another name.
+  fs::resize_file(rig.repository() / "objects" / blob.substr(0, 2) / blob.substr(2), 1000);
+  const auto pushed = git::push_points(job);
+  REQUIRE(pushed);
+  CHECK_FALSE(pushed->front().point);
+  REQUIRE(pushed->back().point);
+  CHECK(rig.on_remote(rig.ref("a2")) == (*pushed->back().point)->commit);
+}
+
 TEST_CASE("an unchanged history costs nothing, and a new commit only itself") {
   const collected_rig rig;
   for (int i = 0; i < 5; ++i)
