@@ -3,6 +3,7 @@
 #include <openssl/evp.h>
 
 #include <algorithm>
+#include <charconv>
 #include <map>
 #include <stdexcept>
 #include <system_error>
@@ -129,7 +130,10 @@ std::vector<std::string> secret_search::in_objects(const fs::path& root, std::si
 
 std::string note_processes_script(const fs::path& file) {
   // `/proc/12/environ:NAME=value` and a NUL, one after the other.
-  return "grep -a -z -H '' /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>/dev/null >>'" + file.string() + "'\n";
+  // Several at once: each writes by itself, and appends in one piece.
+  const auto name = file.string();
+  return "grep -a -z -H '' /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>/dev/null >'" + name + "'.$$\n" +
+         "( flock 9; cat '" + name + "'.$$ >&9 ) 9>>'" + name + "'; rm -f '" + name + "'.$$\n";
 }
 
 bool noted_process::has_variable(std::string_view name) const {
@@ -148,7 +152,9 @@ std::vector<noted_process> read_processes(const fs::path& file) {
     at = end + 1;
     const auto slash = record.find('/', proc.size()), colon = record.find(':');
     if (!record.starts_with(proc) || slash == std::string::npos || colon == std::string::npos) continue;
-    auto& process = all[std::stoi(record.substr(proc.size(), slash - proc.size()))];
+    int pid = 0;
+    if (std::from_chars(record.data() + proc.size(), record.data() + slash, pid).ec != std::errc{}) continue;
+    auto& process = all[pid];
     const bool is_argument = record.substr(slash + 1, colon - slash - 1) == "cmdline";
     (is_argument ? process.arguments : process.environment).push_back(record.substr(colon + 1));
   }
