@@ -34,6 +34,11 @@ constexpr std::size_t max_ratio = 1032;
 struct loose_reader : git_odb_backend {
   std::string objects;
   damaged_object damaged = damaged_object::is_error;
+
+  std::string path_of(const git_oid& id) const {
+    const auto hex = to_hex(id);
+    return objects + '/' + hex.substr(0, 2) + '/' + hex.substr(2);
+  }
 };
 
 int damage(const git_oid& id, const char* what) {
@@ -107,8 +112,7 @@ std::optional<loose_header> parse_header(std::string_view text) {
 }
 
 int read_object(void** data, std::size_t* size, git_object_t* type, git_odb_backend* backend, const git_oid* id) {
-  const auto hex = to_hex(*id);
-  const auto path = static_cast<loose_reader*>(backend)->objects + '/' + hex.substr(0, 2) + '/' + hex.substr(2);
+  const auto path = static_cast<loose_reader*>(backend)->path_of(*id);
   const auto file = read_small_file(AT_FDCWD, path.c_str(), std::numeric_limits<std::size_t>::max());
   if (!file && file.error().code == error_code::not_found) return GIT_ENOTFOUND;
   if (!file) {
@@ -140,9 +144,7 @@ int read_object(void** data, std::size_t* size, git_object_t* type, git_odb_back
 
 /// Nothing of a private store is ever half-written under its own name.
 int remove_damaged(const loose_reader& reader, const git_oid& id) {
-  const auto hex = to_hex(id);
-  const auto path = reader.objects + '/' + hex.substr(0, 2) + '/' + hex.substr(2);
-  return ::unlink(path.c_str()) == 0 || errno == ENOENT ? GIT_ENOTFOUND : GIT_ERROR;
+  return ::unlink(reader.path_of(id).c_str()) == 0 || errno == ENOENT ? GIT_ENOTFOUND : GIT_ERROR;
 }
 
 /// libgit2 is C: nothing is thrown through it.

@@ -20,7 +20,8 @@ namespace townkeeper::git {
 
 /// A pack that is being written below `<objects>/pack` under temporary names: each object deflated by itself, since to
 /// look for deltas would take longer than to write. By hand, since libgit2 writes packs through a mapping, where a full
-/// disk is a SIGBUS. Nothing is synced. One that is not published leaves nothing behind, but by a crash.
+/// disk is a SIGBUS. Nothing is synced. One that is not published leaves nothing behind, but by a crash, or where the
+/// index cannot take its name: a pack that pruning removes.
 class pack_file {
 public:
   /// Errors of this and of all below: `disk`.
@@ -29,7 +30,7 @@ public:
   pack_file& operator=(pack_file&&) = delete;
   ~pack_file();
 
-  /// An object that is not in it yet, of at most 4 GiB.
+  /// An object that is not in it yet. All of it must begin below 2 GiB: `private_pack` sees to that.
   result<void> add(const git_oid& id, std::string_view bytes, git_object_t type);
   bool contains(const git_oid& id) const { return entries_.contains(id); }
   std::int64_t size_bytes() const noexcept { return size_bytes_; }
