@@ -26,10 +26,6 @@ namespace {
 namespace fs = std::filesystem;
 using reference_iterator = std::unique_ptr<git_reference_iterator, free_with<git_reference_iterator_free>>;
 
-std::string_view bytes_of(const odb_object_handle& object) {
-  return {static_cast<const char*>(git_odb_object_data(object.get())), git_odb_object_size(object.get())};
-}
-
 bool same_sets(const oid_set& a, const oid_set& b) {
   return std::equal(a.begin(), a.end(), b.begin(), b.end(), same);
 }
@@ -41,7 +37,7 @@ public:
     auto object = read_tree_object(objects, id);
     if (!object) return object.error();
     known_tree tree;
-    auto lines = parse_tree(bytes_of(*object), id);
+    auto lines = parse_tree(bytes_of(object->get()), id);
     if (!lines) return lines.error();
     for (const auto& line : *lines)
       tree.items_.emplace(line.name, line.item);
@@ -216,7 +212,7 @@ result<void> closure::bring_tree(const git_oid& id, const std::vector<git_oid>& 
   if (std::any_of(parents.begin(), parents.end(), [&](const git_oid& each) { return same(each, id); })) return {};
   auto object = read_tree_object(objects_.get(), id);
   if (!object) return object.error();
-  auto lines = parse_tree(bytes_of(*object), id);
+  auto lines = parse_tree(bytes_of(object->get()), id);
   if (!lines) return lines.error();
   std::vector<known_tree> known;
   for (const auto& parent : parents) {

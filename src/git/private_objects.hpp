@@ -15,6 +15,10 @@
 /// `git gc` neither sees nor removes what is in it.
 namespace townkeeper::git {
 
+inline std::string_view bytes_of(git_odb_object* object) {
+  return {static_cast<const char*>(git_odb_object_data(object)), git_odb_object_size(object)};
+}
+
 std::filesystem::path private_objects_path(const std::filesystem::path& repository, const std::string& agent_id);
 
 /// Opens the bare repository so that it reads its own objects and the private stores of `agents` (one that does not

@@ -72,10 +72,6 @@ std::uint32_t checksum_of(std::string_view bytes) {
       ::crc32_z(0, reinterpret_cast<const Bytef*>(bytes.data()), static_cast<z_size_t>(bytes.size())));
 }
 
-std::string_view bytes_of(git_odb_object* object) {
-  return {static_cast<const char*>(git_odb_object_data(object)), git_odb_object_size(object)};
-}
-
 } // namespace
 
 pack_file::~pack_file() {

@@ -91,8 +91,7 @@ public:
       if (type == GIT_OBJECT_BLOB) continue;
       auto object = store_.read(id);
       if (!object) return object.error();
-      const std::string_view bytes(static_cast<const char*>(git_odb_object_data(object->get())),
-                                   git_odb_object_size(object->get()));
+      const auto bytes = bytes_of(object->get());
       if (type == GIT_OBJECT_TREE) {
         auto lines = parse_tree(bytes, id);
         if (!lines) return lines.error();
