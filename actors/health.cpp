@@ -185,7 +185,17 @@ void health_state::take(protection_changed& p) {
     protection_.erase(p.agent_id);
   } else {
     auto& entry = protection_[p.agent_id];
-    entry.unsaved_since = p.unsaved_since;
+    // The keeper that follows a crashed one counts from its own beginning, until that is saved. What was unsaved before
+    // is still in it: the earlier moment stands.
+    if (auto teller = caf::actor_cast<caf::actor_addr>(self_->current_sender()); teller != entry.teller) {
+      entry.teller = std::move(teller);
+      const bool is_later = entry.unsaved_since && p.unsaved_since && *p.unsaved_since > *entry.unsaved_since;
+      entry.successor_began = is_later ? p.unsaved_since : std::nullopt;
+    }
+    if (!p.unsaved_since || p.unsaved_since != entry.successor_began) {
+      entry.successor_began.reset();
+      entry.unsaved_since = p.unsaved_since;
+    }
     entry.shown = {std::move(p.agent_id), std::move(p.last_saved_at), p.dirty_files, std::move(p.failure)};
   }
   changed();

@@ -63,7 +63,9 @@ private:
   };
 
   struct protection_entry {
+    caf::actor_addr teller; ///< who spoke last: its keeper, or the supervisor where there is none
     std::optional<caf::actor_clock::time_point> unsaved_since;
+    std::optional<caf::actor_clock::time_point> successor_began; ///< what the teller says until it has saved once
     town::agent_protection_health shown;
   };
 

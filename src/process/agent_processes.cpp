@@ -20,9 +20,9 @@ agent_processes::~agent_processes() {
 
 process_runner agent_processes::runner() {
   // The functions share the reaper: an actor may hold them longer than this object lives.
-  return {[reaper = reaper_](process_launch launch, std::function<void(result<int>)> started,
+  return {[reaper = reaper_](process_launch launch, const std::function<void(result<int>)>& started,
                              std::function<void(process_end)> ended) {
-            reaper->start(std::move(launch), std::move(started), std::move(ended));
+            reaper->start(std::move(launch), started, std::move(ended));
           },
           [reaper = reaper_](int pid, std::chrono::milliseconds grace) { reaper->stop(pid, grace); },
           [reaper = reaper_](int pid) { return reaper->last_activity_at(pid); }};

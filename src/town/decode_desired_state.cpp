@@ -132,7 +132,7 @@ public:
     const auto* agents = in.find_array("agents");
     if (agents == nullptr) in.fail("agents", "is missing");
     if (in.ok() && !rig_ids_.insert(rig.rig_id).second) in.fail("rigId", "stands twice");
-    if (!in.ok()) {
+    if (agents == nullptr || !in.ok()) {
       into_.set_aside.push_back({readable_id(entry, "rigId"), {}, clipped_utf8(in.problem(), max_reason_bytes)});
       return;
     }

@@ -1,8 +1,10 @@
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
 
+#include <caf/send.hpp>
 #include <caf/typed_event_based_actor.hpp>
 
+#include <cmath>
 #include <random>
 
 #include "health_fixture.hpp"
@@ -479,6 +481,44 @@ TEST_CASE("the picture says how far each agent's work is off the machine, and ho
   CHECK(after["recovery"]["protection"]["unsavedAgeSeconds"].GetDouble() == 0);
   CHECK(after["recovery"]["protection"]["agents"].Size() == 1);
   CHECK(sim.numbers->text().find("townkeeper_unsaved_age_seconds 0\n") != std::string::npos);
+}
+
+TEST_CASE("the unsaved age survives a crash of the keeper, until its successor has saved") {
+  health_simulation sim;
+  sim.expect_town(town_of({rig_of("r1", {agent_of("a1")})}));
+  const auto someone = [&] {
+    return sim.keep(sim.system().spawn([](caf::event_based_actor*) { return caf::behavior{[](int) {}}; }));
+  };
+  const auto says = [&](const caf::actor& teller, std::optional<caf::actor_clock::time_point> since) {
+    caf::send_as(teller, sim.subject, protection_changed{"a1", since, "", 1, std::nullopt, false});
+    sim.run();
+  };
+  const auto age = [&] {
+    sim.advance(60ms);
+    return std::lround(sim.document()["recovery"]["protection"]["unsavedAgeSeconds"].GetDouble());
+  };
+  const auto keeper = someone(), supervisor = someone(), successor = someone();
+  says(keeper, sim.now());
+  sim.advance(40s);
+  const auto began = sim.now();
+  says(supervisor, began); // it keeps crashing
+  CHECK(age() == 40);
+  says(successor, began);
+  sim.advance(20s);
+  says(successor, began); // a save of it failed
+  CHECK(age() == 60);
+  SECTION("its first save leaves a later change") {
+    says(successor, began + 15s);
+    CHECK(age() == 5);
+    says(successor, began);
+    CHECK(age() == 20); // what it says now is its own
+  }
+  SECTION("its first save leaves nothing") {
+    says(successor, std::nullopt);
+    CHECK(age() == 0);
+    says(someone(), sim.now());
+    CHECK(age() == 0);
+  }
 }
 
 TEST_CASE("a heartbeat says the unsaved age of every worktree that is watched, with or without a process") {

@@ -125,11 +125,13 @@ void check_restored(model_world& w, model_container& c, const std::string& agent
       return w.violated(c.name() + " restores " + agent_id + " from " + std::to_string(has.first) + "-" +
                         std::to_string(has.second) + ", but " + std::to_string(saved.order().first) + "-" +
                         std::to_string(saved.order().second) + " was acknowledged before");
-  // 5: after a drain that ended with 0 it is exactly what it was.
-  if (const auto it = w.exact.find(agent_id); it != w.exact.end()) {
-    const bool same = it->second == worktree.version || (w.is_clean(it->second) && w.is_clean(worktree.version));
+  // 5: after a drain that ended with 0 it is exactly what it was, in every later container (one that was overtaken and
+  // does not know it yet may still restore what it was told of before).
+  if (const auto it = w.exact.find(agent_id); it != w.exact.end() && c.epoch > it->second.epoch) {
+    const int left = it->second.version;
+    const bool same = left == worktree.version || (w.is_clean(left) && w.is_clean(worktree.version));
     if (!same)
-      w.violated(agent_id + " ended as v" + std::to_string(it->second) + ", saved, and comes back as v" +
+      w.violated(agent_id + " ended as v" + std::to_string(left) + ", saved, and comes back as v" +
                  std::to_string(worktree.version));
     w.exact.erase(it);
   }
@@ -174,8 +176,7 @@ void check_killed(model_world& w, model_container& c) {
 }
 
 void check_ended(model_world& w, model_container& c) {
-  for (const auto& [agent_id, restored] : c.verified)
-    w.exact.erase(agent_id);
+  w.worked_on(c);
   if (*c.exit_code != 0 || !c.told_to_end) return;
   for (const auto& [agent_id, worktree] : c.disk->worktrees) {
     if (!c.verified[agent_id] || !w.town.lists(agent_id)) continue;
@@ -183,7 +184,7 @@ void check_ended(model_world& w, model_container& c) {
       w.violated(c.name() + " ends with 0 while v" + std::to_string(worktree.version) + " of " + agent_id +
                  " is unsaved");
     // What an older disk holds beyond the point that was put here, and that nobody has built upon, may still come up.
-    if (w.newest() == &c && !c.restored_late.contains(agent_id)) w.exact[agent_id] = worktree.version;
+    if (w.newest() == &c && !c.restored_late.contains(agent_id)) w.exact[agent_id] = {c.epoch, worktree.version};
   }
 }
 

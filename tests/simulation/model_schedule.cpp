@@ -214,7 +214,7 @@ void model_schedule::faults_stop() {
   if (last.exit_code != 0) world_.violated("a drain without faults ends with " + std::to_string(*last.exit_code));
   world_.start_container(std::make_shared<model_disk>());
   expect_within("ready after a drain", ready_limit, [this] { return is_ready(); });
-  for (const auto& [agent_id, version] : world_.exact)
+  for (const auto& [agent_id, left] : world_.exact)
     if (world_.town.lists(agent_id) && !world_.is_broken()) world_.violated(agent_id + " was not restored in the end");
 }
 

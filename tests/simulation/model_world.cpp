@@ -162,9 +162,13 @@ model_container* model_world::newest() {
 void model_world::kill(model_container& c) {
   happens(c.name() + " is killed");
   check_killed(*this, c);
-  for (const auto& [agent_id, restored] : c.verified)
-    exact.erase(agent_id);
+  worked_on(c);
   end_actors(c);
+}
+
+void model_world::worked_on(const model_container& c) {
+  std::erase_if(exact,
+                [&](const auto& left) { return c.verified.contains(left.first) && c.epoch >= left.second.epoch; });
 }
 
 void model_world::end_actors(model_container& c) {
@@ -273,7 +277,7 @@ void model_world::call_start(std::int64_t epoch, const std::string& rig_id, cons
       order.request.rig_id = rig_id;
       order.request.dispatch_id = dispatch_id;
       const auto said = [=, this](int status) {
-        later(1ms, [=, this] { answered_once(answer_once, answered, answer_is_lost ? 0 : status); });
+        later(1ms, [=] { answered_once(answer_once, answered, answer_is_lost ? 0 : status); });
       };
       sim.keep(sim.system().spawn([to = c->supervisor_handle, order, said](caf::event_based_actor* asker) {
         asker->request(to, 10s, order)

@@ -82,6 +82,12 @@ struct model_disk {
   std::map<std::string, worktree> worktrees; ///< by agent
 };
 
+/// How a container left a worktree whose drain ended with 0.
+struct drained {
+  std::int64_t epoch = 0;
+  int version = 0;
+};
+
 class model_world {
 public:
   explicit model_world(std::uint64_t seed);
@@ -104,6 +110,8 @@ public:
   // -- containers -----------------------------------------------------------------------------------------------------
   model_container& start_container(std::shared_ptr<model_disk> disk);
   void kill(model_container& c);
+  /// What an earlier drain left need not come back once this container has worked on.
+  void worked_on(const model_container& c);
   void drain(model_container& c);
   std::vector<model_container*> alive();
   model_container* newest();
@@ -120,7 +128,7 @@ public:
   std::map<std::string, model_remote> remotes;              ///< by rig
   std::map<std::string, std::string> rig_of_agent;          ///< agent → rig
   std::map<std::string, model_point> points;                ///< by commit
-  std::map<std::string, int> exact;                         ///< agent → what the last drain that ended 0 left
+  std::map<std::string, drained> exact;                     ///< agent → what the last drain that ended 0 left
   std::map<std::string, int> dispatch_runs;                 ///< dispatch id → how often a process ran for it
   std::vector<std::unique_ptr<model_container>> containers; ///< in the order of their starts
   std::vector<std::string> violations;

@@ -100,7 +100,7 @@ TEST_CASE("wherever an agent's socket is said to fit, it can be made") {
   const test::temp_dir dir;
   for (auto directory = dir.path() / "x"; agent_socket_fits(directory); directory += "x") {
     std::filesystem::create_directory(directory);
-    for (const std::size_t length : {1, 16, 17, 20, 24, 128}) {
+    for (const std::size_t length : {1UL, 16UL, 17UL, 20UL, 24UL, 128UL}) {
       CAPTURE(directory, length);
       CHECK(http::listen_on_unix(agent_socket_path(directory, std::string(length, 'a'))));
     }

@@ -139,7 +139,7 @@ TEST_CASE("a pack holds each of git's kinds of objects, of every size up to the 
   auto store = git::private_store::open(rig.repository(), "a1");
   REQUIRE(store);
   std::vector<packed_object> objects;
-  for (const std::size_t size : {0, 1, 15, 16, 17, 2047, 2048, 65535, 300000})
+  for (const std::size_t size : {0UL, 1UL, 15UL, 16UL, 17UL, 2047UL, 2048UL, 65535UL, 300000UL})
     objects.push_back({std::string(size, 'x')});
   objects.push_back({"", GIT_OBJECT_TREE});
   const std::string who = "A <a@example.invalid> 0 +0000";
