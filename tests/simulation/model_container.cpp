@@ -26,7 +26,7 @@ health_actor::behavior_type hear(health_actor::stateful_pointer<ears_state> self
   const auto heard = [=](const std::string& speaker) {
     c->speakers[speaker] = caf::actor_cast<caf::actor_addr>(self->current_sender());
   };
-  const auto pass_on = [=](const auto& what) { self->send(self->state.real, what); };
+  const auto pass_on = [=](const auto& what) { self->delegate(self->state.real, what); }; // its sender stays
   return {
       [=](const expect& wanted) {
         // The older container is gone, in time: what it saved last belongs to every worktree.

@@ -129,7 +129,7 @@ TEST_CASE("a restore called off in mid-write registers no worktree and leaves no
   const auto done = git::restore_worktree(job, [&](const git::worktree_progress& p) {
     if (p.step != git::worktree_step::files) return;
     // Called when writing begins: git must know nothing of the worktree then, nor after.
-    CHECK(run_git(rig.repository(), {"worktree", "list"}).find("a1") == std::string::npos);
+    CHECK(run_git(rig.repository(), {"worktree", "list"}).find("/a1") == std::string::npos);
     *job.cancel = true;
   });
   REQUIRE_FALSE(done);
