@@ -126,17 +126,21 @@ TEST_CASE("a restore called off in mid-write registers no worktree and leaves no
   rig.fetch({"work"});
   auto job = rig.job();
   job.cancel = std::make_shared<std::atomic<bool>>(false);
+  const auto listed = [&] { return run_git(rig.repository(), {"worktree", "list"}); };
+  const auto before = listed();
   const auto done = git::restore_worktree(job, [&](const git::worktree_progress& p) {
     if (p.step != git::worktree_step::files) return;
     // Called when writing begins: git must know nothing of the worktree then, nor after.
-    CHECK(run_git(rig.repository(), {"worktree", "list"}).find("/a1") == std::string::npos);
+    CHECK(listed() == before);
     *job.cancel = true;
   });
   REQUIRE_FALSE(done);
   CHECK(done.error().code == error_code::cancelled);
   check_nothing_left(rig);
+  CHECK(listed() == before);
   CHECK(id_of(rig.repository(), "refs/heads/work").empty());
   REQUIRE(rig.restore());
+  CHECK(listed() != before);
   CHECK(flaws_of(rig, tip) == "");
 }
 
