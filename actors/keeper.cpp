@@ -300,6 +300,12 @@ void keeper_state::fail(const open_round& failed, const error& why) {
   wake_at(retry_at_.emplace(self_->clock().now() + pause));
 }
 
+/// The agent's git or another container came in between: the next push may well succeed, and the interval would be lost
+/// once more.
+bool keeper_state::has_lost_a_race() const {
+  return failure_ && failure_->code == error_code::conflict;
+}
+
 error keeper_state::unsaved_error(const error& why) const {
   const auto since = unsaved_since();
   if (!since) return {why.code, config_.agent_id, why.message};
@@ -333,7 +339,7 @@ void keeper_state::tick() {
     it->promise.deliver(save_answer{config_.agent_id, unsaved_error(failure_.value_or(late))});
     it = owed_.erase(it);
   }
-  if (retry_at_ && *retry_at_ <= now) ask(!owed_.empty() || must_save_ || stopping_);
+  if (retry_at_ && *retry_at_ <= now) ask(!owed_.empty() || must_save_ || stopping_ || has_lost_a_race());
   if (next_poll_ && *next_poll_ <= now) {
     next_poll_ = now + config_.poll_interval;
     // A change may have come right after the last look, also while a round is under way.

@@ -77,6 +77,7 @@ private:
   void offer();
   save_wanted next_want();
   void answer_owed(std::uint64_t up_to_ticket, const result<std::optional<town::recovery_point>>& point);
+  bool has_lost_a_race() const;
   error unsaved_error(const error& why) const;
   void tick();
   void tell_health();

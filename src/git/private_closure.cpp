@@ -149,7 +149,6 @@ result<std::set<std::string>> closure::run(const std::set<std::string>& ids) {
   return lost;
 }
 
-/// Something is nowhere: each by itself, so that only what needs it is lost. Returns the ids of those.
 /// What was brought until a cancellation is kept, so that the next attempt goes on from there: commits are cancelled
 /// between one another.
 error closure::stopped(const error& why) {
@@ -157,6 +156,7 @@ error closure::stopped(const error& why) {
   return why;
 }
 
+/// Something is nowhere: each by itself, so that only what needs it is lost. Returns the ids of those.
 result<std::set<std::string>> closure::close_each(const std::map<std::string, git_oid>& commits,
                                                   const oid_set& boundary) {
   std::set<std::string> broken;
