@@ -1,8 +1,8 @@
 // How long a wake takes: townkeeper from the start of its process until it is ready, against git's own command line
 // doing the same.
 //
-//   bench/wake [RUNS [RIGSxAGENTS…]]      (default 5, 1x1 1x32 8x4 and the writer alone; TMPDIR says where, default
-//                                          /dev/shm)
+//   bench/wake [RUNS [RIGSxAGENTS|writer…]]      (default 5, 1x1 1x32 8x4 and the writer alone; TMPDIR says where,
+//                                                 default /dev/shm)
 //
 // Each run of a row measures one side right after the other, on directories of their own that are removed only at the
 // end. Server and client share the machine: the server's CPU time is in the clock of both. After the clock each
@@ -46,10 +46,10 @@ void fail(const std::string& why) {
   throw std::runtime_error{why};
 }
 
-shape parse_shape(const char* text) {
+shape parse_shape(const std::string& text) {
   shape s{};
-  if (std::sscanf(text, "%ux%u", &s.rigs, &s.agents) != 2 || s.rigs == 0 || s.agents == 0)
-    fail(std::string{text} + " is no shape: RIGSxAGENTS, as in 8x4");
+  if (std::sscanf(text.c_str(), "%ux%u", &s.rigs, &s.agents) != 2 || s.rigs == 0 || s.agents == 0)
+    fail(text + " is no shape: RIGSxAGENTS, as in 8x4; or writer");
   return s;
 }
 
@@ -241,13 +241,10 @@ int main(int argc, char** argv) {
   setenv("TMPDIR", "/dev/shm", 0);
   const auto runs = argc > 1 ? static_cast<std::uint32_t>(std::max(1, std::atoi(argv[1]))) : 5U;
   try {
-    std::vector<shape> shapes;
-    for (int i = 2; i < argc; ++i)
-      shapes.push_back(parse_shape(argv[i]));
-    if (argc <= 2) shapes = {{1, 1}, {1, 32}, {8, 4}};
-    for (const shape& s : shapes)
-      measure_wake(s, runs);
-    if (argc <= 2) measure_writer(32, runs);
+    std::vector<std::string> rows{"1x1", "1x32", "8x4", "writer"};
+    if (argc > 2) rows.assign(argv + 2, argv + argc);
+    for (const auto& row : rows)
+      row == "writer" ? measure_writer(32, runs) : measure_wake(parse_shape(row), runs);
   } catch (const std::exception& e) {
     std::fprintf(stderr, "bench/wake: %s\n", e.what());
     return 1;

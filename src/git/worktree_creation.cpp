@@ -15,6 +15,7 @@
 #include "git/object_id.hpp"
 #include "git/recovery.hpp"
 #include "git/registration.hpp"
+#include "git/snapshot_index.hpp"
 #include "git/tree_reader.hpp"
 #include "git/worktree_writer.hpp"
 
@@ -147,10 +148,11 @@ result<void> verify_worktree(const worktree_place& place, const std::string& bra
   git_oid tip{};
   const auto rc = git_reference_name_to_id(&tip, opened.get(), "HEAD");
   if (commit ? rc != 0 || !same(tip, *commit) : rc != GIT_ENOTFOUND) return wrong("HEAD is at another commit");
-  index_handle index;
-  if (const auto failed = git_repository_index(out(index), opened.get()); failed != 0)
-    return last_error(failed, place.worktree.native());
-  if (git_index_entrycount(index.get()) != entries) return wrong("the index holds another number of paths");
+  const auto registration = open_directory(place.registrations.get(), place.agent_id.c_str(), place.agent_id);
+  if (!registration) return registration.error();
+  const auto index = read_index_moment(registration->get(), (place.registration / "index").native());
+  if (!index) return index.error();
+  if (index->image.entries().size() != entries) return wrong("the index holds another number of paths");
   return {};
 }
 

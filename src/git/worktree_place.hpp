@@ -15,9 +15,8 @@ namespace townkeeper::git {
 ///
 ///     <workspace>/rigs/<rigId>/<repository>/worktrees/<agentId>   the registration (git's "admin directory")
 ///     <workspace>/rigs/<rigId>/worktrees/<agentId>                the files
-///     <workspace>/rigs/<rigId>/worktrees/.new/                    what is being written or removed; swept when its
-///     owner is dead <workspace>/rigs/<rigId>/worktrees/.kept/                   what was in the way and is nobody's to
-///     delete
+///     <workspace>/rigs/<rigId>/worktrees/.new/                    what is being written or removed
+///     <workspace>/rigs/<rigId>/worktrees/.kept/                   what was in the way and is nobody's to delete
 struct worktree_place {
   std::string agent_id;
   std::filesystem::path worktree;     ///< absolute, links in the workspace's own path resolved
