@@ -275,7 +275,7 @@ worktree_state::save_promise worktree_state::save(const save_now& wanted) {
 /// restore it, it is as its last container left it, and may be the newest there is.
 void worktree_state::save_unrestored() {
   if (!owed_ || owed_->under_way) return;
-  const auto repository = spec_ ? git::repository_of_warm_worktree(config_.directory, git_url_) : std::nullopt;
+  const auto repository = spec_ ? config_.warm_repository(config_.directory, git_url_) : std::nullopt;
   if (!repository || is_restored() || retiring_ || saved_unrestored_) return answer_owed(saved_unrestored_);
   if (job_under_way_) return;
   const auto supervisor = caf::actor_cast<supervisor_actor>(config_.supervisor);

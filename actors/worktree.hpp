@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <random>
 #include <string>
@@ -27,6 +28,9 @@ struct worktree_config {
   std::chrono::milliseconds keep_limit{120'000}; ///< for what an older disk holds to reach the remote
   caf::actor_addr supervisor;
   std::uint64_t seed = 0; ///< of the jitter
+  /// The repository of a worktree that an earlier container left on the disk.
+  std::function<std::optional<std::filesystem::path>(const std::filesystem::path& worktree, const std::string& url)>
+      warm_repository = git::repository_of_warm_worktree;
   /// After a crash of the actor: what its predecessor had come to. A restored worktree may have an agent at work in it,
   /// so it is not touched again.
   std::optional<town::agent_report> settled;

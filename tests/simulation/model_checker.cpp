@@ -179,10 +179,12 @@ void check_ended(model_world& w, model_container& c) {
   w.worked_on(c);
   if (*c.exit_code != 0 || !c.told_to_end) return;
   for (const auto& [agent_id, worktree] : c.disk->worktrees) {
-    if (!c.verified[agent_id] || !w.town.lists(agent_id)) continue;
-    if (!worktree.unsaved.empty())
+    if (!w.town.lists(agent_id)) continue;
+    // Also of a warm worktree that could not be restored, where the container knew of it in time.
+    if (!worktree.unsaved.empty() && (c.verified[agent_id] || (c.booted && !c.waits_for_predecessor)))
       w.violated(c.name() + " ends with 0 while v" + std::to_string(worktree.version) + " of " + agent_id +
                  " is unsaved");
+    if (!c.verified[agent_id]) continue;
     // What an older disk holds beyond the point that was put here, and that nobody has built upon, may still come up.
     if (w.newest() == &c && !c.restored_late.contains(agent_id)) w.exact[agent_id] = {c.epoch, worktree.version};
   }

@@ -122,6 +122,10 @@ void model_container::spawn() {
   config.rig.town_id = config.saver.town_id = config.agent.town_id = model_town_id;
   config.saver.seq = seq;
   config.saver.wall_clock = config.agent.wall_clock = [] { return std::string{some_time}; };
+  config.worktree.warm_repository = [this](const std::filesystem::path& worktree, const std::string&) {
+    const bool exists = disk->worktrees.contains(worktree.filename().string());
+    return exists ? std::optional<std::filesystem::path>{"/w/repo.git"} : std::nullopt;
+  };
   config.keeper.watch = [this](watch::watch_request request,
                                watch::watch_callback changed) -> result<watch::watch_handle> {
     if (world.faults && world.chance.chance(10))

@@ -246,9 +246,32 @@ struct pushed_ref {
   git::refusal kind = git::refusal::none;
 };
 
+/// As the worker has it: a worktree that was not restored goes to a kept point, unless it is at the newest point of its
+/// agent.
+git::push_item unrestored(model_world& w, const model_container& c, const model_remote& remote, git::push_item item) {
+  constexpr point_order nothing{0, 0};
+  const auto worktree = c.disk->worktrees.find(item.taken.agent_id);
+  const auto mark = worktree == c.disk->worktrees.end() ? nothing : worktree->second.mark.value_or(nothing);
+  bool is_newest = !item.recorded || mark >= point_order{item.recorded->epoch, item.recorded->seq};
+  for (const auto& [ref, commit] : remote.refs) {
+    const auto& point = w.points.at(commit);
+    if (point.agent_id != item.taken.agent_id || point.kept) continue;
+    // Of another one of the same epoch the remote does not say which is the later.
+    is_newest = is_newest && (mark == point.order() || mark.first > point.order().first);
+  }
+  if (is_newest) {
+    item.even_if_clean = mark != nothing;
+  } else {
+    item.ref = item.kept_ref;
+    item.even_if_clean = item.taken.holds_work;
+  }
+  return item;
+}
+
 void seal(model_world& w, model_container& c, const git::push_job& job, std::vector<pushed_ref>& sealed) {
   auto& remote = w.remotes.at(job.rig_id);
-  for (const auto& item : job.items) {
+  for (const auto& wanted : job.items) {
+    const auto item = wanted.kept_ref.empty() ? wanted : unrestored(w, c, remote, wanted);
     pushed_ref one;
     one.agent_id = item.taken.agent_id;
     one.ref = item.ref;
