@@ -3,8 +3,11 @@
 #include <caf/actor_cast.hpp>
 #include <caf/send.hpp>
 #include <caf/typed_event_based_actor.hpp>
+#include <malloc.h>
 
 #include <algorithm>
+#include <atomic>
+#include <chrono>
 
 #include "actors/failure_text.hpp"
 #include "core/log.hpp"
@@ -121,6 +124,17 @@ prune_result run_prune(const prune_request& request) {
           })};
 }
 
+/// What a burst of jobs needed stays with the allocator, in an arena of each thread: once a minute it goes back to the
+/// system, in the thread of a job that has just ended.
+void give_back_memory() {
+  using clock = std::chrono::steady_clock;
+  static std::atomic<clock::rep> next{0};
+  const auto now = clock::now().time_since_epoch();
+  auto due = next.load();
+  const auto after = now + clock::duration{std::chrono::minutes{1}};
+  if (now.count() >= due && next.compare_exchange_strong(due, after.count())) malloc_trim(0);
+}
+
 } // namespace
 
 git_worker_actor::behavior_type git_worker(git_worker_actor::pointer self, const git_executor_actor& executor,
@@ -130,6 +144,7 @@ git_worker_actor::behavior_type git_worker(git_worker_actor::pointer self, const
   const auto answer = [self, parent](std::uint64_t id, auto outcome) {
     if (const auto to = caf::actor_cast<git_executor_actor>(parent))
       self->send(to, job_finished{id, std::move(outcome)});
+    give_back_memory();
   };
   return {
       [=](std::uint64_t id, const repository_request& r) {

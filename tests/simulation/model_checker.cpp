@@ -175,13 +175,29 @@ void check_killed(model_world& w, model_container& c) {
   }
 }
 
+namespace {
+
+/// What its last health document lists: an agent that came back a moment ago is not known to it yet.
+std::set<std::string> agents_known_to(const model_container& c) {
+  std::set<std::string> known;
+  rapidjson::Document doc;
+  if (!c.last_document || parse_bounded(*c.last_document, doc)) return known;
+  for (const auto& rig : doc["recovery"]["rigs"].GetArray())
+    for (const auto& agent : rig["agents"].GetArray())
+      known.insert(text_of(agent, "agentId"));
+  return known;
+}
+
+} // namespace
+
 void check_ended(model_world& w, model_container& c) {
   w.worked_on(c);
   if (*c.exit_code != 0 || !c.told_to_end) return;
+  const auto known = agents_known_to(c);
   for (const auto& [agent_id, worktree] : c.disk->worktrees) {
     if (!w.town.lists(agent_id)) continue;
     // Also of a warm worktree that could not be restored, where the container knew of it in time.
-    if (!worktree.unsaved.empty() && (c.verified[agent_id] || (c.booted && !c.waits_for_predecessor)))
+    if (!worktree.unsaved.empty() && (c.verified[agent_id] || (known.contains(agent_id) && !c.waits_for_predecessor)))
       w.violated(c.name() + " ends with 0 while v" + std::to_string(worktree.version) + " of " + agent_id +
                  " is unsaved");
     if (!c.verified[agent_id]) continue;
