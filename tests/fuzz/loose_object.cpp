@@ -28,6 +28,7 @@ public:
   one_object_store() {
     git_libgit2_init();
     git_libgit2_opts(GIT_OPT_ENABLE_STRICT_HASH_VERIFICATION, 0);
+    git_libgit2_opts(GIT_OPT_ENABLE_CACHING, 0); // each file is a new one, under the name of the last
     std::string place = "/dev/shm/townkeeper-fuzz-XXXXXX";
     require(::mkdtemp(place.data()) != nullptr, "a directory is made");
     directory_ = place;
@@ -35,6 +36,9 @@ public:
     id_ = *git::parse_oid(hex);
     file_ = directory_ / hex.substr(0, 2) / hex.substr(2);
     std::filesystem::create_directory(file_.parent_path());
+    require(git_odb_new(git::out(odb_)) == 0, "a store is made");
+    require(git::add_loose_reader(odb_.get(), directory_.string(), 1, git::damaged_object::is_error) == 0,
+            "the store has a reader");
   }
   one_object_store(const one_object_store&) = delete;
   one_object_store& operator=(const one_object_store&) = delete;
@@ -46,12 +50,8 @@ public:
   /// `<type> <size>`, a NUL and the object's bytes; nothing where it is refused.
   std::optional<std::string> read(std::string_view bytes) {
     std::ofstream(file_, std::ios::binary | std::ios::trunc) << bytes;
-    git::odb_handle odb;
-    require(git_odb_new(git::out(odb)) == 0, "a store is made");
-    require(git::add_loose_reader(odb.get(), directory_.string(), 1, git::damaged_object::is_error) == 0,
-            "the store has a reader");
     git::odb_object_handle object;
-    if (git_odb_read(git::out(object), odb.get(), &id_) != 0) return std::nullopt;
+    if (git_odb_read(git::out(object), odb_.get(), &id_) != 0) return std::nullopt;
     const auto size = git_odb_object_size(object.get());
     std::string text = git_object_type2string(git_odb_object_type(object.get()));
     text += ' ' + std::to_string(size) + '\0';
@@ -61,6 +61,7 @@ public:
 private:
   std::filesystem::path directory_, file_;
   git_oid id_{};
+  git::odb_handle odb_;
 };
 
 /// The whole stream, where it is one and sound.
