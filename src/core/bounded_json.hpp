@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <rapidjson/document.h>
 #include <rapidjson/encodedstream.h>
 #include <rapidjson/error/en.h>
