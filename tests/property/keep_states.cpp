@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdlib>
+#include <sstream>
 #include <stdexcept>
 
 namespace townkeeper::test {
@@ -54,6 +55,19 @@ std::string report_of(std::uint64_t seed, const made_state& done) {
   return text;
 }
 
+namespace {
+
+/// What git shall add one day is tracked in the agent's worktree; a plain one may have been told to ignore it.
+void track_all_of(const fs::path& clone, const std::string& commit) {
+  std::vector<std::string> add{"--literal-pathspecs", "add", "-f", "-N", "--"};
+  std::istringstream names{run_git(clone, {"ls-tree", "-r", "-z", "--name-only", commit})};
+  for (std::string name; std::getline(names, name, '\0');)
+    if (fs::is_symlink(clone / name) || fs::is_regular_file(clone / name)) add.push_back(name);
+  run_git(clone, add);
+}
+
+} // namespace
+
 std::string flaws_of_plain_recovery(const fs::path& remote, const std::string& ref, const worktree_picture& before) {
   const temp_dir dir{"plain"};
   const auto alone = dir.path() / "alone.git", clone = dir.path() / "clone";
@@ -69,6 +83,7 @@ std::string flaws_of_plain_recovery(const fs::path& remote, const std::string& r
   run_git(clone, {"checkout", "-q", "--detach", "FETCH_HEAD^1^1"});
   if (const auto applied = try_git(clone, {"stash", "apply", "-q", "--index", "FETCH_HEAD^1"}); applied.status != 0)
     return flaws + "stash apply: " + applied.err + applied.out;
+  if (before.has_intent_to_add()) track_all_of(clone, "FETCH_HEAD^1");
   std::vector<std::string> kinds{"file"};
   if (before.is_born() && !before.has_unmerged() && !before.has_intent_to_add() && !before.has_flags())
     kinds.insert(kinds.end(), {"index", "status"});
