@@ -1,6 +1,5 @@
 #include "cli/own_process.hpp"
 
-#include <malloc.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 
@@ -23,13 +22,6 @@ void keep_memory_private() noexcept {
 void forbid_writing_by_others() noexcept {
   const auto given = ::umask(S_IWGRP | S_IWOTH);
   ::umask(given | S_IWGRP | S_IWOTH);
-}
-
-void bound_allocator() noexcept {
-  constexpr int arenas = 4, threshold_bytes = 512 * 1024;
-  ::mallopt(M_ARENA_MAX, arenas);
-  ::mallopt(M_TRIM_THRESHOLD, threshold_bytes);
-  ::mallopt(M_MMAP_THRESHOLD, threshold_bytes);
 }
 
 } // namespace townkeeper::cli

@@ -13,9 +13,4 @@ void keep_memory_private() noexcept;
 /// that forbids besides stays forbidden.
 void forbid_writing_by_others() noexcept;
 
-/// The allocator keeps what a burst needed, in one arena for each of two dozen threads, and with thresholds that grow
-/// with what was freed (mallopt(3)): a few arenas and fixed thresholds, so that the daemon is as small after hours as
-/// after minutes.
-void bound_allocator() noexcept;
-
 } // namespace townkeeper::cli

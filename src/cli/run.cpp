@@ -61,7 +61,6 @@ int refuse(const error& why) {
 int run(const run_command& what) {
   keep_memory_private();
   forbid_writing_by_others();
-  bound_allocator();
   const auto env = read_environment();
   auto loaded = load_configuration(what.configuration, env);
   if (!loaded) return fail(loaded.error(), exit_code_of_configuration(loaded.error()));
