@@ -128,11 +128,11 @@ prune_result run_prune(const prune_request& request) {
 /// system, in the thread of a job that has just ended.
 void give_back_memory() {
   using clock = std::chrono::steady_clock;
-  static std::atomic<clock::rep> next{0};
   const auto now = clock::now().time_since_epoch();
+  const auto later = (now + clock::duration{std::chrono::minutes{1}}).count();
+  static std::atomic<clock::rep> next{later}; // not in the midst of a wake
   auto due = next.load();
-  const auto after = now + clock::duration{std::chrono::minutes{1}};
-  if (now.count() >= due && next.compare_exchange_strong(due, after.count())) malloc_trim(0);
+  if (now.count() >= due && next.compare_exchange_strong(due, later)) malloc_trim(0);
 }
 
 } // namespace

@@ -4,6 +4,9 @@
 #include <catch2/catch_test_macros.hpp>
 #include <git2/sys/odb_backend.h>
 
+#include <atomic>
+#include <memory>
+#include <set>
 #include <string>
 
 #include "snapshot_rig.hpp"
@@ -59,15 +62,6 @@ struct one_closing {
   watching* watch = nullptr; ///< the repository's
 };
 
-/// Commits that no remote has and that lie in a pack, as after a wake.
-void commit_unpushed(const snapshot_rig& rig) {
-  for (int i = 0; i < commits; ++i) {
-    write(rig.worktree() / "a", "version " + std::to_string(i) + '\n');
-    rig.agent_git({"commit", "-q", "-a", "-m", "not pushed"});
-  }
-  rig.agent_git({"repack", "-q", "-a", "-d"});
-}
-
 std::string ancestor(int generation) {
   return "HEAD~" + std::to_string(generation);
 }
@@ -76,7 +70,7 @@ std::string ancestor(int generation) {
 
 TEST_CASE("a closing that is cancelled half-way keeps what it brought, and the next one brings the rest") {
   const snapshot_rig rig;
-  commit_unpushed(rig);
+  rig.commit_unpushed(commits);
   const auto head = rig.agent_git({"rev-parse", "HEAD"}).substr(0, 40);
   git::closure_memory memory;
   {

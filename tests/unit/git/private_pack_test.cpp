@@ -52,15 +52,6 @@ void age_all(const snapshot_rig& rig) {
     if (each.is_regular_file()) age(each.path());
 }
 
-/// Commits of three objects each that no remote has and that lie in a pack, as after a wake.
-void commit_unpushed(const snapshot_rig& rig, int commits) {
-  for (int i = 0; i < commits; ++i) {
-    write(rig.worktree() / "a", "version " + std::to_string(i) + '\n');
-    rig.agent_git({"commit", "-q", "-a", "-m", "not pushed"});
-  }
-  rig.agent_git({"repack", "-q", "-a", "-d"});
-}
-
 /// The agent throws its commits away, and git the objects.
 void lose_commits(const snapshot_rig& rig) {
   rig.agent_git({"reset", "-q", "--hard", "origin/work"});
@@ -123,7 +114,7 @@ private:
 
 TEST_CASE("many commits that were never pushed are copied as one pack, and outlive the agent's git gc") {
   snapshot_rig rig;
-  commit_unpushed(rig, 40);
+  rig.commit_unpushed(40);
   const auto head = rig.agent_git({"rev-parse", "HEAD"});
   const auto s = rig.taken();
   CHECK(packs(rig) == 1);
@@ -164,7 +155,7 @@ TEST_CASE("a pack holds each of git's kinds of objects, of every size up to the 
 TEST_CASE("few objects that are copied stay files of their own, and so does a large one among many") {
   snapshot_rig rig;
   SECTION("few") {
-    commit_unpushed(rig, 20);
+    rig.commit_unpushed(20);
     const auto s = rig.taken();
     CHECK(packs(rig) == 0);
     CHECK(loose(rig) >= 60);
@@ -175,7 +166,7 @@ TEST_CASE("few objects that are copied stay files of their own, and so does a la
     const std::string content(git::private_pack::small_bytes, 'x');
     write(rig.worktree() / "a", content);
     rig.agent_git({"commit", "-q", "-a", "-m", "large"});
-    commit_unpushed(rig, 40);
+    rig.commit_unpushed(40);
     const auto s = rig.taken();
     CHECK(packs(rig) == 1);
     const auto hex = git::to_hex(id_of({content}));
@@ -187,7 +178,7 @@ TEST_CASE("few objects that are copied stay files of their own, and so does a la
 
 TEST_CASE("what is packed is not copied again, also by a process that remembers nothing") {
   snapshot_rig rig;
-  commit_unpushed(rig, 40);
+  rig.commit_unpushed(40);
   rig.taken();
   const auto before = loose(rig);
   git::snapshot_memory::of(rig.repository(), "a1")->closure = {};
@@ -202,7 +193,7 @@ TEST_CASE("what is packed is not copied again, also by a process that remembers 
 
 TEST_CASE("a pack that vanished is made again") {
   snapshot_rig rig;
-  commit_unpushed(rig, 40);
+  rig.commit_unpushed(40);
   rig.taken();
   for (const auto& each : fs::directory_iterator(rig.private_objects() / "pack"))
     fs::remove(each.path());
@@ -215,7 +206,7 @@ TEST_CASE("a pack that vanished is made again") {
 
 TEST_CASE("a pack that cannot be written fails the snapshot and leaves nothing; the next one completes it") {
   snapshot_rig rig;
-  commit_unpushed(rig, 40);
+  rig.commit_unpushed(40);
   {
     const limited_files full{4096};
     const auto failed = git::take_snapshot(rig.snapshot_job());
@@ -232,7 +223,7 @@ TEST_CASE("a pack that cannot be written fails the snapshot and leaves nothing; 
 #ifdef TOWNKEEPER_FAULT_POINTS
 TEST_CASE("a pack that cannot be put in place fails the snapshot and leaves nothing; the next one completes it") {
   snapshot_rig rig;
-  commit_unpushed(rig, 40);
+  rig.commit_unpushed(40);
   REQUIRE(arm_fault_points("private-pack-written=error:ENOSPC", ""));
   const auto failed = git::take_snapshot(rig.snapshot_job());
   CHECK(arm_fault_points("", ""));
@@ -248,7 +239,7 @@ TEST_CASE("a pack that cannot be put in place fails the snapshot and leaves noth
 
 TEST_CASE("of packs, what is needed stays whole, what is young stays, and the others go") {
   snapshot_rig rig;
-  commit_unpushed(rig, 40);
+  rig.commit_unpushed(40);
   const auto s = rig.taken();
   pile_up(rig, "piled up ");
   REQUIRE(packs(rig) == 2);
@@ -269,7 +260,7 @@ TEST_CASE("of packs, what is needed stays whole, what is young stays, and the ot
 
 TEST_CASE("a pack that cannot be read goes, and is not in the way of the others") {
   snapshot_rig rig;
-  commit_unpushed(rig, 40);
+  rig.commit_unpushed(40);
   const auto s = rig.taken();
   pile_up(rig, "young ");
   std::set<fs::path> stay;
@@ -310,7 +301,7 @@ TEST_CASE("a pack that stays for one of its objects keeps what the others reach"
 
 TEST_CASE("what a crash left of a pack goes after an hour, in a small store too") {
   snapshot_rig rig;
-  commit_unpushed(rig, 40);
+  rig.commit_unpushed(40);
   rig.taken();
   const auto directory = rig.private_objects() / "pack";
   const auto without_index = "pack-" + std::string(40, 'a') + ".pack";

@@ -93,4 +93,12 @@ std::string snapshot_rig::bytes(const std::string& object) const {
   return done.out;
 }
 
+void snapshot_rig::commit_unpushed(int commits) const {
+  for (int i = 0; i < commits; ++i) {
+    write(worktree() / "a", "version " + std::to_string(i) + '\n');
+    agent_git({"commit", "-q", "-a", "-m", "not pushed"});
+  }
+  agent_git({"repack", "-q", "-a", "-d"});
+}
+
 } // namespace townkeeper::test

@@ -32,6 +32,8 @@ public:
   /// git in the agent's worktree.
   std::string agent_git(std::vector<std::string> arguments) const { return in(worktree(), std::move(arguments)); }
   command_outcome try_agent_git(std::vector<std::string> arguments) const { return try_git(worktree(), arguments); }
+  /// Commits of three objects each that no remote has and that lie in a pack, as after a wake.
+  void commit_unpushed(int commits) const;
   /// git in the repository with the agent's private objects.
   std::string private_git(const std::vector<std::string>& arguments, const std::string& agent = "a1") const;
 
