@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "actors/failure_text.hpp"
+#include "core/heap.hpp"
 #include "core/log.hpp"
 #include "messages/type_ids.hpp"
 
@@ -46,6 +47,7 @@ git_executor_actor::behavior_type git_executor_state::make_behavior(git_executor
   lanes_[push].deadline = config_.push_deadline;
   lanes_[snapshot].max_workers = config_.snapshot_workers;
   lanes_[snapshot].deadline = config_.snapshot_deadline;
+  if (!config_.at_rest) config_.at_rest = [] { give_back_free_memory(memory_is::at_rest); };
   if (!config_.spawn_worker)
     config_.spawn_worker = [health = config_.health](git_executor_actor::pointer self) {
       return self->spawn<caf::linked + caf::detached>(git_worker, git_executor_actor{self}, health);
@@ -85,6 +87,7 @@ git_executor_actor::behavior_type git_executor_state::make_behavior(git_executor
       },
       [this](job_finished& done) { finish(done); },
       [this](const job_overdue& overdue) { give_up(overdue.id); },
+      [this](const rest_due& due) { rest(due.last_id); },
   };
 }
 
@@ -161,19 +164,39 @@ void git_executor_state::finish(job_finished& done) {
     log::warn("a git job that was given up has ended", {{"job", ended.what.key}});
     if (ended.replaced) {
       --replaced_;
-      self_->unlink_from(ended.worker);
-      self_->send_exit(ended.worker, caf::exit_reason::user_shutdown);
+      end_worker(ended.worker);
       replace_given_up();
     } else {
       lanes_[ended.lane].idle.push_back(std::move(ended.worker));
     }
     for (std::size_t i = 0; i < lanes_.size(); ++i)
       pump(i);
+    end_spare_workers(lanes_[ended.lane]);
     return;
   }
   std::visit([&](auto& outcome) { answer(ended.what.request, std::move(outcome)); }, done.outcome);
   lanes_[ended.lane].idle.push_back(std::move(ended.worker));
   pump(ended.lane);
+  end_spare_workers(lanes_[ended.lane]);
+  if (running_.empty()) self_->delayed_send(self_, config_.lull, rest_due{last_id_});
+}
+
+void git_executor_state::rest(std::uint64_t last_id) const {
+  if (last_id == last_id_ && running_.empty()) config_.at_rest();
+}
+
+/// What a burst needed: each thread holds what its allocations have left behind (glibc: some 200 KiB).
+void git_executor_state::end_spare_workers(lane& of) {
+  while (of.idle.size() > config_.spare_workers) {
+    end_worker(of.idle.back());
+    of.idle.pop_back();
+    --of.workers;
+  }
+}
+
+void git_executor_state::end_worker(git_worker_actor& worker) {
+  self_->unlink_from(worker);
+  self_->send_exit(worker, caf::exit_reason::user_shutdown);
 }
 
 void git_executor_state::give_up(std::uint64_t id) {

@@ -30,12 +30,15 @@ struct git_executor_config {
   std::size_t push_workers = 32;
   std::size_t snapshot_workers = 2; ///< the machine's cores, at least two
   std::size_t jobs_per_turn = 4;    ///< of one rig in a row, so that its worktrees share inflated blobs
+  std::size_t spare_workers = 4;    ///< of each lane, kept for its next jobs; more of them end
   std::size_t max_given_up = 8;     ///< hanging threads that may be replaced by new ones
   std::chrono::milliseconds network_deadline{330'000}; ///< the transfer's own total limit and a margin
   std::chrono::milliseconds disk_deadline{600'000};
   std::chrono::milliseconds push_deadline{330'000}; ///< as for the network
   std::chrono::milliseconds snapshot_deadline{120'000};
-  caf::actor_addr health; ///< progress goes straight there
+  std::chrono::milliseconds lull{1000}; ///< without a job: then `at_rest` is called, in the executor
+  std::function<void()> at_rest;        ///< empty: memory goes back to the system
+  caf::actor_addr health;               ///< progress goes straight there
   /// Makes a worker that is linked to the executor. Empty: a thread that runs the git layer.
   std::function<git_worker_actor(git_executor_actor::pointer)> spawn_worker;
 };
@@ -88,6 +91,9 @@ private:
   void finish(job_finished& done);
   void give_up(std::uint64_t id);
   void replace_given_up();
+  void end_spare_workers(lane& of);
+  void end_worker(git_worker_actor& worker);
+  void rest(std::uint64_t last_id) const;
   void refuse(const job& what, const error& why);
   template <class Outcome>
   void answer(const git_request& request, Outcome&& outcome);

@@ -3,13 +3,11 @@
 #include <caf/actor_cast.hpp>
 #include <caf/send.hpp>
 #include <caf/typed_event_based_actor.hpp>
-#include <malloc.h>
 
-#include <algorithm>
-#include <atomic>
 #include <chrono>
 
 #include "actors/failure_text.hpp"
+#include "core/heap.hpp"
 #include "core/log.hpp"
 #include "messages/type_ids.hpp"
 
@@ -124,17 +122,6 @@ prune_result run_prune(const prune_request& request) {
           })};
 }
 
-/// What a burst of jobs needed stays with the allocator, in an arena of each thread: once a minute it goes back to the
-/// system, in the thread of a job that has just ended.
-void give_back_memory() {
-  using clock = std::chrono::steady_clock;
-  const auto now = clock::now().time_since_epoch();
-  const auto later = (now + clock::duration{std::chrono::minutes{1}}).count();
-  static std::atomic<clock::rep> next{later}; // not in the midst of a wake
-  auto due = next.load();
-  if (now.count() >= due && next.compare_exchange_strong(due, later)) malloc_trim(0);
-}
-
 } // namespace
 
 git_worker_actor::behavior_type git_worker(git_worker_actor::pointer self, const git_executor_actor& executor,
@@ -144,7 +131,7 @@ git_worker_actor::behavior_type git_worker(git_worker_actor::pointer self, const
   const auto answer = [self, parent](std::uint64_t id, auto outcome) {
     if (const auto to = caf::actor_cast<git_executor_actor>(parent))
       self->send(to, job_finished{id, std::move(outcome)});
-    give_back_memory();
+    give_back_free_memory(memory_is::in_use);
   };
   return {
       [=](std::uint64_t id, const repository_request& r) {

@@ -69,6 +69,7 @@ struct shutdown;
 struct shutdown_due;
 struct job_finished;
 struct job_overdue;
+struct rest_due;
 struct child_restart_due;
 struct predecessor_due;
 struct protect;
@@ -178,7 +179,9 @@ using git_executor_actor = caf::typed_actor<
     // Takes a worker's word that its job ended, and gives it the next.
     caf::reacts_to<job_finished>,
     // Gives up a worker whose job is past its deadline.
-    caf::reacts_to<job_overdue>>;
+    caf::reacts_to<job_overdue>,
+    // Gives memory back when nothing has run for a moment.
+    caf::reacts_to<rest_due>>;
 
 /// The one picture of the town.
 using health_actor = caf::typed_actor<

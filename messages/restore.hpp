@@ -128,6 +128,11 @@ struct job_overdue {
   std::uint64_t id = 0;
 };
 
+/// The executor's own clock: if no job was begun since `last_id`, it is at rest.
+struct rest_due {
+  std::uint64_t last_id = 0;
+};
+
 /// The supervisor's own clock: the backoff of a crashed child is over.
 struct child_restart_due {
   std::string key; ///< "rig/<rigId>", "worktree/<agentId>" or "agent/<agentId>"

@@ -14,6 +14,7 @@
 #include "cli/own_process.hpp"
 #include "cli/termination_signals.hpp"
 #include "core/fault_point.hpp"
+#include "core/heap.hpp"
 #include "core/ids.hpp"
 #include "core/log.hpp"
 #include "core/wall_clock.hpp"
@@ -59,6 +60,7 @@ int refuse(const error& why) {
 } // namespace
 
 int run(const run_command& what) {
+  bound_the_heap();
   keep_memory_private();
   forbid_writing_by_others();
   const auto env = read_environment();

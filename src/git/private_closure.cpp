@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <filesystem>
+#include <iterator>
 #include <map>
 #include <memory>
 #include <optional>
@@ -141,7 +142,7 @@ result<std::set<std::string>> closure::run(const std::set<std::string>& ids) {
     }
   }
   if (auto done = pack_->finish(); !done) return done.error();
-  memory.whole.merge(whole_);
+  memory.whole.add(whole_);
   memory.tips = std::move(tips);
   memory.boundary = std::move(*boundary);
   memory.lost = broken;
@@ -152,7 +153,7 @@ result<std::set<std::string>> closure::run(const std::set<std::string>& ids) {
 /// What was brought until a cancellation is kept, so that the next attempt goes on from there: commits are cancelled
 /// between one another.
 error closure::stopped(const error& why) {
-  if (why.code == error_code::cancelled && pack_->finish()) with_.memory.whole.merge(whole_);
+  if (why.code == error_code::cancelled && pack_->finish()) with_.memory.whole.add(whole_);
   return why;
 }
 
@@ -264,6 +265,14 @@ result<void> closure::bring(const git_oid& id) {
 }
 
 } // namespace
+
+void commit_list::add(const oid_set& more) {
+  if (more.empty()) return;
+  std::vector<git_oid> all;
+  all.reserve(sorted_.size() + more.size());
+  std::set_union(sorted_.begin(), sorted_.end(), more.begin(), more.end(), std::back_inserter(all), oid_order{});
+  sorted_ = std::move(all);
+}
 
 result<std::set<std::string>> close_history(const closing& with, const std::set<std::string>& ids) {
   return closure(with).run(ids);

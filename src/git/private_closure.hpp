@@ -2,6 +2,8 @@
 
 #include <git2.h>
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <set>
 #include <string>
@@ -16,17 +18,29 @@
 /// is brought into the agent's private store while it is still there.
 namespace townkeeper::git {
 
+/// Names that become more as long as an agent commits and does not push: 20 bytes each, in one block.
+class commit_list {
+public:
+  bool contains(const git_oid& id) const { return std::binary_search(sorted_.begin(), sorted_.end(), id, oid_order{}); }
+  std::size_t size() const noexcept { return sorted_.size(); }
+  void add(const oid_set& more);
+  void keep_only(const oid_set& these) {
+    std::erase_if(sorted_, [&](const git_oid& id) { return !these.contains(id); });
+  }
+
+private:
+  std::vector<git_oid> sorted_;
+};
+
 /// What was closed before, in this process: an unchanged history costs nothing, a new commit only itself.
 struct closure_memory {
-  oid_set whole;                  ///< commits that are in the store with all that none of their parents has
+  commit_list whole;              ///< commits that are in the store with all that none of their parents has
   oid_set tips, boundary;         ///< of the last closing; `boundary`: the remote branches
   std::set<std::string> lost;     ///< of the last closing: those whose commit is not whole
   std::set<std::string> reported; ///< what the last snapshot went without
 
   /// After objects were removed from the store: all others may be incomplete.
-  void keep_only(const oid_set& in_store) {
-    std::erase_if(whole, [&](const git_oid& id) { return !in_store.contains(id); });
-  }
+  void keep_only(const oid_set& in_store) { whole.keep_only(in_store); }
 };
 
 struct closing {

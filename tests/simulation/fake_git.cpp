@@ -199,6 +199,7 @@ git_executor_actor::behavior_type executor(executor_pointer self, std::shared_pt
         pump(self);
       },
       [](const job_overdue&) {},
+      [](const rest_due&) {},
   };
 }
 

@@ -29,7 +29,7 @@ struct held_job {
 struct workers_log {
   std::vector<held_job> running;
   std::vector<std::string> begun; ///< keys, in order
-  std::size_t spawned = 0;
+  std::size_t spawned = 0, ended = 0;
 };
 
 struct worker_state {
@@ -38,6 +38,7 @@ struct worker_state {
 
 git_worker_actor::behavior_type worker(git_worker_actor::stateful_pointer<worker_state> self,
                                        std::shared_ptr<workers_log> log) {
+  self->attach_functor([log] { ++log->ended; });
   const auto hold = [=](std::uint64_t id, std::string key, const git::cancel_flag& cancel, auto outcome) {
     log->begun.push_back(key);
     log->running.push_back({id, std::move(key), cancel, git_worker_actor{self}, {id, std::move(outcome)}});
@@ -286,6 +287,48 @@ TEST_CASE("a lane never has more workers than it may, and the lanes do not take 
   CHECK(most == 5);
   CHECK(sim.workers->spawned == 5);
   CHECK(sim.heard->all.size() == 20);
+}
+
+TEST_CASE("of the workers of a burst a few stay, the others end") {
+  git_executor_config config;
+  config.push_workers = 8;
+  config.spare_workers = 3;
+  executor_simulation sim{config};
+  const auto burst = [&] {
+    for (std::uint64_t i = 0; i < 8; ++i)
+      sim.push("r" + std::to_string(i), 1);
+    REQUIRE(sim.workers->running.size() == 8);
+    while (!sim.workers->running.empty()) {
+      const auto key = sim.workers->running.front().key;
+      sim.end(key);
+    }
+  };
+  burst();
+  CHECK(sim.workers->spawned == 8);
+  CHECK(sim.workers->ended == 5);
+  burst(); // the lane has as many places as before
+  CHECK(sim.workers->spawned == 13);
+  CHECK(sim.workers->ended == 10);
+}
+
+TEST_CASE("when no job has run for a moment, memory is given back, once") {
+  int given = 0;
+  git_executor_config config;
+  config.at_rest = [&] { ++given; };
+  executor_simulation sim{config};
+  sim.fetch("r");
+  sim.advance(2 * config.lull);
+  CHECK(given == 0); // it runs
+  sim.end("fetch r");
+  sim.advance(config.lull / 2);
+  sim.fetch("s");
+  sim.end("fetch s");
+  sim.advance(config.lull / 2);
+  CHECK(given == 0); // a moment after the first, half of one after the second
+  sim.advance(config.lull / 2);
+  CHECK(given == 1);
+  sim.advance(10 * config.lull);
+  CHECK(given == 1);
 }
 
 TEST_CASE("rigs take turns: one with many worktrees delays nobody else's") {
