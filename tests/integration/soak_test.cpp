@@ -73,9 +73,14 @@ struct town_of_rigs {
   }
   static test::container_options options(test::town& town, test::http_fault_proxy& to_town, const std::string& id,
                                          const editing& workers) {
-    auto out =
-        container_for(town, configuration(workers.command("0.5"), {}, R"(,"request_timeout":"2s")",
-                                          R"("push_interval":"2s","quiet":"500ms","latest":"2s","backoff_max":"1s")"));
+    auto config =
+        configuration(workers.command("2"), {}, R"(,"request_timeout":"2s")",
+                      R"("push_interval":"2s","quiet":"500ms","latest":"2s","backoff_max":"1s","save_deadline":"30s")");
+    // 64 agents, two daemons and the servers on few processors: a push may be long in coming without any fault, and one
+    // that is given up too early is made again beside itself.
+    const std::string hasty = R"("stall_timeout":"3s")";
+    config.replace(config.find(hasty), hasty.size(), R"("stall_timeout":"10s")");
+    auto out = container_for(town, config);
     out.api_url = to_town.base_url();
     out.town_id = id;
     out.token = town.mint(id, "container", std::chrono::hours{24});

@@ -1,11 +1,14 @@
 #include "http_fault_proxy.hpp"
 
 #include <poll.h>
+#include <sys/eventfd.h>
 
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <cstdint>
 #include <cstdlib>
+#include <exception>
 #include <list>
 #include <mutex>
 #include <random>
@@ -52,6 +55,7 @@ struct http_fault_proxy::state {
   void accept_all();
   void serve(socket_owner client);
   bool stops() const { return stopping.load(); }
+  void stop();
   std::optional<http_rule> rule(std::uint64_t id) const;
   std::uint64_t choose(const exchange& e, phase when);
   milliseconds jittered(const fault& f);
@@ -73,7 +77,8 @@ struct http_fault_proxy::state {
   const int upstream_port;
   loopback_listener listening = listen_on_loopback();
   std::atomic<bool> stopping = false;
-  std::list<worker> workers; ///< of the accepting thread only
+  const socket_owner stopped{eventfd(0, EFD_CLOEXEC)}; ///< readable, for good, once it stops
+  std::list<worker> workers;                           ///< of the accepting thread only
   std::thread accepting;
 
   mutable std::mutex mutex; ///< guards what follows
@@ -87,9 +92,7 @@ struct http_fault_proxy::state {
 // -- threads and rules ------------------------------------------------------------------------------------------------
 
 void http_fault_proxy::state::accept_all() {
-  while (!stops()) {
-    pollfd waiting{listening.socket.get(), POLLIN, 0};
-    if (poll(&waiting, 1, look_ms) <= 0) continue;
+  while (wait_readable(listening.socket.get())) {
     const int client = accept4(listening.socket.get(), nullptr, nullptr, SOCK_CLOEXEC);
     if (client < 0) continue;
     for (auto it = workers.begin(); it != workers.end();) {
@@ -141,11 +144,18 @@ void http_fault_proxy::state::wait(milliseconds time) const {
 
 // -- bytes ------------------------------------------------------------------------------------------------------------
 
+/// False when the proxy stops. Connections are kept by the hundred: whoever waits for one takes no time.
 bool http_fault_proxy::state::wait_readable(int fd) const {
-  pollfd waiting{fd, POLLIN, 0};
-  while (!stops())
-    if (poll(&waiting, 1, look_ms) != 0) return true;
-  return false;
+  std::array<pollfd, 2> waiting{{{fd, POLLIN, 0}, {stopped.get(), POLLIN, 0}}};
+  while (poll(waiting.data(), waiting.size(), -1) < 0) {
+  }
+  return !stops();
+}
+
+void http_fault_proxy::state::stop() {
+  stopping = true;
+  const std::uint64_t once = 1;
+  if (write(stopped.get(), &once, sizeof once) != sizeof once) std::terminate(); // never: nobody else writes there
 }
 
 /// False at the end.
@@ -344,7 +354,7 @@ http_fault_proxy::http_fault_proxy(int upstream_port, std::uint64_t seed)
 }
 
 http_fault_proxy::~http_fault_proxy() {
-  state_->stopping = true;
+  state_->stop();
   state_->accepting.join();
 }
 

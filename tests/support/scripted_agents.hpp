@@ -35,7 +35,7 @@ private:
   temp_dir dir_{"witness"};
 };
 
-/// `editor.sh`: never stands still. Each step writes the next number into `edit-<agent>.txt` (by a rename), every
+/// `editor.pl`: never stands still. Each step writes the next number into `edit-<agent>.txt` (by a rename), every
 /// seventh stages everything, every twentieth commits; nothing is pushed. It goes on from the number it finds, works
 /// only while it is let, and writes down each number with the time it was done.
 class editor {
