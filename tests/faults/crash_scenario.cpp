@@ -154,6 +154,8 @@ void crash_scenario::live(int number, const life_faults& faults) {
   if (number == 1) take_pictures(box);
   first_work(box, number);
   save(box, faulty);
+  if (std::find(faults.awaited.begin(), faults.awaited.end(), pruning_point) != faults.awaited.end())
+    much_work(box, faulty);
   wait_for_dispatch(box);
   if (number == lives) remove_agent(box, faulty);
   second_work(box, number);
@@ -286,6 +288,14 @@ void crash_scenario::first_work(test::container& box, int number) {
   const auto ada = box.worktree(rig, "ada"), bob = box.worktree(rig, "bob");
   // It sees all of this or nothing: then what it saves is one of the states on record.
   box.process()->signal(SIGSTOP);
+  if (number == 1) {
+    // So many objects in a pack of the agent's are copied as a pack; those of the next commit lie alone and are linked.
+    for (int i = 0; i < 64; ++i)
+      put(ada, "many-" + std::to_string(i), "one of many: " + std::to_string(i) + "\n");
+    test::run_git(ada, {"add", "."});
+    test::run_git(ada, {"commit", "-q", "-m", "many, not pushed"});
+    test::run_git(ada, {"repack", "-q", "-a", "-d"});
+  }
   put(ada, "dir0/file0", "committed in life " + nth + "\n");
   test::run_git(ada, {"commit", "-q", "-a", "-m", "not pushed, life " + nth});
   if (number == 1) {
@@ -307,10 +317,23 @@ void crash_scenario::first_work(test::container& box, int number) {
   box.process()->signal(SIGCONT);
 }
 
+/// Of one large file three versions, of which the last alone is needed: the store begins to be pruned at 64 MiB.
+void crash_scenario::much_work(test::container& box, bool faulty) {
+  for (const std::uint64_t version : {1, 2, 3}) {
+    if (!runs(box)) return;
+    box.process()->signal(SIGSTOP);
+    put(box.worktree(rig, "ada"), "large", test::dice{version}.bytes(24 << 20));
+    take_pictures(box);
+    box.process()->signal(SIGCONT);
+    save(box, faulty);
+  }
+}
+
 void crash_scenario::second_work(test::container& box, int number) {
   const auto nth = std::to_string(number);
   if (!runs(box)) return;
   box.process()->signal(SIGSTOP);
+  fs::remove(box.worktree(rig, "ada") / "large");
   put(box.worktree(rig, "ada"), "last-" + nth, "last\n");
   put(box.worktree(rig, "bob"), "last-" + nth, "last\n");
   take_pictures(box);

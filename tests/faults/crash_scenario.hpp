@@ -35,6 +35,9 @@ struct life_faults {
   std::vector<std::string> awaited; ///< points that come only with time: it waits for them before it drains
 };
 
+/// Comes only with much work: a life that awaits it does that too.
+inline const std::string pruning_point = "private-object-pruned";
+
 /// One town of its own, of one rig and four agents, through the lives of its containers:
 ///
 ///     1  an empty disk; work of every kind is saved, more of it is drained
@@ -78,6 +81,7 @@ private:
   void check_dispatches();
   void check_sound(const std::filesystem::path& repository);
   void first_work(test::container& box, int number);
+  void much_work(test::container& box, bool faulty);
   void second_work(test::container& box, int number);
   void take_pictures(test::container& box);
   void save(test::container& box, bool faulty);
