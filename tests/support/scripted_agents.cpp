@@ -45,7 +45,8 @@ void worker::finish() {
 }
 
 std::string editor::command(const std::string& pause) const {
-  return R"(["/usr/bin/perl",")" TOWNKEEPER_EDITOR R"(","{agentId}",")" + dir_.path().string() + R"(",")" + pause + R"("])";
+  return R"(["/usr/bin/perl",")" TOWNKEEPER_EDITOR R"(","{agentId}",")" + dir_.path().string() + R"(",")" + pause +
+         R"("])";
 }
 
 std::vector<editor::edit> editor::edits(const std::string& agent_id) const {
