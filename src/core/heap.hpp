@@ -9,9 +9,9 @@ void bound_the_heap();
 
 enum class memory_is { in_use, at_rest };
 
-/// Gives what the allocator keeps for later back to the system, in the calling thread (about a millisecond): from one
-/// minute after the first call; while memory is in use at most every ten seconds, what falls between does nothing. A
-/// burst of git jobs leaves such memory in every arena (mallopt(3), malloc_trim(3)). Thread-safe.
+/// Gives what the allocator keeps for later back to the system, in the calling thread: from one minute after the first
+/// call; while memory is in use at most every ten seconds, what falls between does nothing. A burst of git jobs leaves
+/// such memory in every arena (mallopt(3), malloc_trim(3)). Thread-safe.
 void give_back_free_memory(memory_is use);
 
 } // namespace townkeeper
