@@ -47,7 +47,10 @@ git_executor_actor::behavior_type git_executor_state::make_behavior(git_executor
   lanes_[push].deadline = config_.push_deadline;
   lanes_[snapshot].max_workers = config_.snapshot_workers;
   lanes_[snapshot].deadline = config_.snapshot_deadline;
-  if (!config_.at_rest) config_.at_rest = [] { give_back_free_memory(memory_is::at_rest); };
+  if (!config_.at_rest)
+    config_.at_rest = [](git_executor_actor::pointer self) {
+      self->spawn<caf::detached>([] { give_back_free_memory(memory_is::at_rest); }); // it takes its time
+    };
   if (!config_.spawn_worker)
     config_.spawn_worker = [health = config_.health](git_executor_actor::pointer self) {
       return self->spawn<caf::linked + caf::detached>(git_worker, git_executor_actor{self}, health);
@@ -171,18 +174,17 @@ void git_executor_state::finish(job_finished& done) {
     }
     for (std::size_t i = 0; i < lanes_.size(); ++i)
       pump(i);
-    end_spare_workers(lanes_[ended.lane]);
-    return;
+  } else {
+    std::visit([&](auto& outcome) { answer(ended.what.request, std::move(outcome)); }, done.outcome);
+    lanes_[ended.lane].idle.push_back(std::move(ended.worker));
+    pump(ended.lane);
   }
-  std::visit([&](auto& outcome) { answer(ended.what.request, std::move(outcome)); }, done.outcome);
-  lanes_[ended.lane].idle.push_back(std::move(ended.worker));
-  pump(ended.lane);
   end_spare_workers(lanes_[ended.lane]);
   if (running_.empty()) self_->delayed_send(self_, config_.lull, rest_due{last_id_});
 }
 
 void git_executor_state::rest(std::uint64_t last_id) const {
-  if (last_id == last_id_ && running_.empty()) config_.at_rest();
+  if (last_id == last_id_ && running_.empty()) config_.at_rest(self_);
 }
 
 /// What a burst needed: each thread holds what its allocations have left behind (glibc: some 200 KiB).

@@ -36,9 +36,10 @@ struct git_executor_config {
   std::chrono::milliseconds disk_deadline{600'000};
   std::chrono::milliseconds push_deadline{330'000}; ///< as for the network
   std::chrono::milliseconds snapshot_deadline{120'000};
-  std::chrono::milliseconds lull{1000}; ///< without a job: then `at_rest` is called, in the executor
-  std::function<void()> at_rest;        ///< empty: memory goes back to the system
-  caf::actor_addr health;               ///< progress goes straight there
+  std::chrono::milliseconds lull{1000}; ///< without a job: then `at_rest` is called
+  /// Empty: memory goes back to the system, in a thread of its own.
+  std::function<void(git_executor_actor::pointer)> at_rest;
+  caf::actor_addr health; ///< progress goes straight there
   /// Makes a worker that is linked to the executor. Empty: a thread that runs the git layer.
   std::function<git_worker_actor(git_executor_actor::pointer)> spawn_worker;
 };

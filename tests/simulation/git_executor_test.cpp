@@ -145,6 +145,7 @@ struct executor_simulation : virtual_town {
   git_executor_actor subject;
 
   explicit executor_simulation(git_executor_config config = {}) {
+    if (!config.at_rest) config.at_rest = [](git_executor_actor::pointer) {};
     config.spawn_worker = [log = workers](git_executor_actor::pointer self) {
       ++log->spawned;
       return self->spawn<caf::linked>(worker, log);
@@ -314,7 +315,7 @@ TEST_CASE("of the workers of a burst a few stay, the others end") {
 TEST_CASE("when no job has run for a moment, memory is given back, once") {
   int given = 0;
   git_executor_config config;
-  config.at_rest = [&] { ++given; };
+  config.at_rest = [&](git_executor_actor::pointer) { ++given; };
   executor_simulation sim{config};
   sim.fetch("r");
   sim.advance(2 * config.lull);
@@ -328,6 +329,19 @@ TEST_CASE("when no job has run for a moment, memory is given back, once") {
   sim.advance(config.lull / 2);
   CHECK(given == 1);
   sim.advance(10 * config.lull);
+  CHECK(given == 1);
+}
+
+TEST_CASE("memory is given back also when the last job to end was one that had been given up") {
+  int given = 0;
+  git_executor_config config;
+  config.at_rest = [&](git_executor_actor::pointer) { ++given; };
+  executor_simulation sim{config};
+  sim.fetch("hangs");
+  sim.advance(config.network_deadline);
+  sim.end("fetch hangs");
+  CHECK(given == 0);
+  sim.advance(config.lull);
   CHECK(given == 1);
 }
 

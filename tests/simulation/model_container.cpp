@@ -104,7 +104,7 @@ void model_container::spawn() {
 
   git_executor_config jobs_config;
   jobs_config.health = caf::actor_cast<caf::actor_addr>(ears);
-  jobs_config.at_rest = [] {};
+  jobs_config.at_rest = [](git_executor_actor::pointer) {};
   jobs_config.spawn_worker = [this](git_executor_actor::pointer self) {
     return spawn_model_worker(world, *this, self);
   };
