@@ -123,8 +123,8 @@ std::optional<std::string> occupant_of(const worktree_place& place, const std::s
   if (!names) return std::nullopt;
   for (const auto& name : *names) {
     if (name == place.agent_id) continue;
-    const auto other = read_registration(place.registrations.get(), name);
-    if (!other || !other->is_on(branch)) continue;
+    const auto other = read_registration_on(place.registrations.get(), name, branch);
+    if (!other) continue;
     struct stat st {};
     if (::lstat(other->worktree.c_str(), &st) == 0) return name;
   }

@@ -32,6 +32,24 @@ std::optional<std::string> read_line_file(int directory, const char* name) {
   return trimmed(std::move(*content));
 }
 
+registration read_what_it_is_on(int directory) {
+  registration r;
+  r.head = read_line_file(directory, "HEAD");
+  // While a rebase runs HEAD is detached, and the branch is written back at its end.
+  if (!r.head_branch())
+    for (const auto* name : {"rebase-merge/head-name", "rebase-apply/head-name"})
+      if (auto ref = read_line_file(directory, name)) r.rebased_branches.push_back(std::move(*ref));
+  return r;
+}
+
+registration read_rest(int directory, registration r) {
+  if (const auto gitdir = read_line_file(directory, "gitdir")) r.worktree = fs::path(*gitdir).parent_path();
+  r.has_commondir = read_line_file(directory, "commondir").has_value();
+  struct stat st {};
+  r.is_locked = ::fstatat(directory, "locked", &st, AT_SYMLINK_NOFOLLOW) == 0;
+  return r;
+}
+
 } // namespace
 
 std::optional<std::string> registration::head_branch() const {
@@ -51,17 +69,15 @@ bool registration::is_on(std::string_view branch) const {
 std::optional<registration> read_registration(int registrations, const std::string& id) {
   auto directory = open_directory(registrations, id.c_str(), id);
   if (!directory) return std::nullopt;
-  registration r;
-  r.head = read_line_file(directory->get(), "HEAD");
-  if (const auto gitdir = read_line_file(directory->get(), "gitdir")) r.worktree = fs::path(*gitdir).parent_path();
-  r.has_commondir = read_line_file(directory->get(), "commondir").has_value();
-  struct stat st {};
-  r.is_locked = ::fstatat(directory->get(), "locked", &st, AT_SYMLINK_NOFOLLOW) == 0;
-  // While a rebase runs HEAD is detached, and the branch is written back at its end.
-  if (!r.head_branch())
-    for (const auto* name : {"rebase-merge/head-name", "rebase-apply/head-name"})
-      if (auto ref = read_line_file(directory->get(), name)) r.rebased_branches.push_back(std::move(*ref));
-  return r;
+  return read_rest(directory->get(), read_what_it_is_on(directory->get()));
+}
+
+std::optional<registration> read_registration_on(int registrations, const std::string& id, std::string_view branch) {
+  auto directory = open_directory(registrations, id.c_str(), id);
+  if (!directory) return std::nullopt;
+  auto r = read_what_it_is_on(directory->get());
+  if (!r.is_on(branch)) return std::nullopt;
+  return read_rest(directory->get(), std::move(r));
 }
 
 std::optional<fs::path> read_dot_git(int worktree) {

@@ -28,6 +28,9 @@ struct registration {
 /// Reads `<registrations>/<id>`; nothing when there is no such directory.
 std::optional<registration> read_registration(int registrations, const std::string& id);
 
+/// The same, but nothing also where it is not on `branch`: of those, only HEAD is read.
+std::optional<registration> read_registration_on(int registrations, const std::string& id, std::string_view branch);
+
 /// The directory a worktree's `.git` file names; nothing when there is no such file or it holds something else.
 std::optional<std::filesystem::path> read_dot_git(int worktree);
 

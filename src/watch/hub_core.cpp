@@ -97,17 +97,18 @@ void watch_hub::core::loop() {
 }
 
 void watch_hub::core::wait() {
-  const bool gathers = clock::now() < read_at_;
+  // One moment for both: gathering that is over for the one and not for the other would wait for nothing, forever.
+  const auto now = options_.now();
+  const bool gathers = now < read_at_;
   std::array<pollfd, 2> from{
       {{wake_.get(), POLLIN, 0}, {gathers ? -1 : table_.kernel.fd(), POLLIN, 0}}}; // poll skips a negative number
-  ::poll(from.data(), from.size(), timeout_ms());
+  ::poll(from.data(), from.size(), timeout_ms(now));
   eventfd_t ignored = 0;
   ::eventfd_read(wake_.get(), &ignored);
 }
 
 /// Until something is to be done without an event; minus one: nothing is.
-int watch_hub::core::timeout_ms() const {
-  const auto now = clock::now();
+int watch_hub::core::timeout_ms(clock::time_point now) const {
   std::optional<clock::time_point> next;
   const auto at = [&next](clock::time_point when) { next = next ? std::min(*next, when) : when; };
   if (now < read_at_) at(read_at_);
@@ -133,7 +134,7 @@ void watch_hub::core::run_commands() {
 }
 
 void watch_hub::core::read_events() {
-  const auto now = clock::now();
+  const auto now = options_.now();
   if (now < read_at_) return;
   std::size_t got = 0;
   for (std::size_t buffers = 0; buffers < buffers_at_once; ++buffers) {
@@ -158,7 +159,7 @@ void watch_hub::core::take_event(const inotify_event_view& event) {
 }
 
 void watch_hub::core::work() {
-  const auto now = clock::now();
+  const auto now = options_.now();
   for (const auto& [key, place] : places_) {
     place->apply_rules(now);
     if (place->tree().has_work()) place->tree().scan_some(scans_at_once);
@@ -166,7 +167,7 @@ void watch_hub::core::work() {
 }
 
 void watch_hub::core::say_what_is_due() {
-  const auto now = clock::now();
+  const auto now = options_.now();
   for (const auto& each : subscriptions_)
     if (each->pending() && each->due(options_.interval) <= now) each->say(now);
 }
@@ -189,9 +190,9 @@ watched_place& watch_hub::core::place_of(place_kind kind, const std::filesystem:
     place->on_rules_of = [this](const std::shared_ptr<subscription>& who, bool exclude) {
       auto& worktree = *places_.at({place_kind::worktree, who->request.worktree.string()});
       if (exclude)
-        worktree.rules_changed(clock::now());
+        worktree.rules_changed(options_.now());
       else
-        worktree.index_changed(clock::now());
+        worktree.index_changed(options_.now());
     };
   }
   return *place;

@@ -41,7 +41,7 @@ private:
   void post(std::function<void()> command);
   void loop();
   void wait();
-  int timeout_ms() const;
+  int timeout_ms(clock::time_point now) const;
   void run_commands();
   void read_events();
   void take_event(const inotify_event_view& event);

@@ -86,6 +86,8 @@ struct watch_hub_options {
   std::chrono::milliseconds interval{200}; ///< between two events of one worktree
   /// Of directories in all, below the kernel's own limit (fs.inotify.max_user_watches).
   std::size_t max_watches = std::numeric_limits<std::size_t>::max();
+  /// Asked on the hub's thread; a test gives its own.
+  std::function<std::chrono::steady_clock::time_point()> now = &std::chrono::steady_clock::now;
 };
 
 struct watch_statistics {

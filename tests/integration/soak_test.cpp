@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "scenario.hpp"
+#include "tests/support/git_cli.hpp"
 #include "tests/support/http_fault_proxy.hpp"
 #include "tests/support/promise_witness.hpp"
 
@@ -18,6 +19,7 @@ using phase = test::http_rule::phase;
 using kind = test::fault::kind;
 using clock_type = std::chrono::steady_clock;
 using std::chrono::milliseconds;
+using namespace std::string_literals;
 
 constexpr int rigs = 4, agents_per_rig = 8;
 const std::string sleepy = "hillside"; ///< the town whose containers come and go
@@ -32,16 +34,17 @@ std::string agent_name(int rig, int i) {
 /// What a long-lived daemon holds while nothing happens to it.
 struct footprint {
   double at_s = 0;
-  std::int64_t resident = 0, descriptors = 0;
+  std::int64_t resident = 0, anonymous = 0, descriptors = 0;
 };
 
 /// The least of some looks: connections that are just being closed are none it holds.
 footprint at_rest(const test::container& box, double at_s) {
-  footprint out{at_s, box.resident_bytes(), box.descriptors()};
+  footprint out{at_s, box.resident_bytes(), box.anonymous_bytes(), box.descriptors()};
   for (int look = 0; look < 30; ++look) {
     std::this_thread::sleep_for(milliseconds{100});
     out.descriptors = std::min(out.descriptors, box.descriptors());
     out.resident = std::min(out.resident, box.resident_bytes());
+    out.anonymous = std::min(out.anonymous, box.anonymous_bytes());
   }
   return out;
 }
@@ -49,6 +52,7 @@ footprint at_rest(const test::container& box, double at_s) {
 struct town_of_rigs {
   test::remote& server;
   test::http_fault_proxy& to_git;
+  const std::string town_name;
   test::town_admin admin;
   editing workers;
   test::container box;
@@ -57,6 +61,7 @@ struct town_of_rigs {
                const std::string& id)
       : server{remote}
       , to_git{git}
+      , town_name{id}
       , admin{town, id}
       , box{options(town, to_town, id, workers)} {
     for (int rig = 0; rig < rigs; ++rig) {
@@ -96,6 +101,22 @@ struct town_of_rigs {
     const auto health = box.health();
     return health.IsObject() && text(&health["recovery"], "phase") == "ready" &&
            health["recovery"]["protection"]["unsavedAgeSeconds"].GetDouble() == 0;
+  }
+  /// The daemon's word is not enough: a watcher that sees nothing any more has it say that all is saved.
+  bool numbers_are_on_remote() const {
+    const auto state = admin.state();
+    const auto repository = repositories(town_name);
+    const auto wanted = numbers();
+    for (const auto& rig : state["rigs"].GetArray())
+      for (const auto& agent : rig["agents"].GetArray()) {
+        if (!agent.HasMember("recovery") || !agent["recovery"].IsObject()) return false;
+        const std::string id = agent["agentId"].GetString(), work = agent["recovery"]["commit"].GetString() + "^1"s;
+        const auto& at = repository.at(rig["rigId"].GetString());
+        auto shown = test::try_git(at, {"show", work + ":edit-" + id + ".txt"});
+        if (shown.status != 0) shown = test::try_git(at, {"show", work + "^3:edit-" + id + ".txt"}); // untracked yet
+        if (shown.status != 0 || std::stoll(shown.out) != wanted.at(id)) return false;
+      }
+    return true;
   }
   /// The number in each agent's file.
   std::map<std::string, std::int64_t> numbers() const {
@@ -186,8 +207,11 @@ TEST_CASE("soak", "[.soak]") {
     } else {
       ++drains;
       saved = waking.numbers();
+      const auto before = waking.box.log().size();
       waking.box.terminate();
-      CHECK(waking.box.wait_for_exit(std::chrono::minutes{2}) == 0);
+      const auto code = waking.box.wait_for_exit(std::chrono::minutes{2});
+      INFO(waking.box.log().substr(before));
+      CHECK(code.value_or(-1) == 0);
       waking.box.kill();
     }
     waking.box.wipe_disk();
@@ -195,11 +219,13 @@ TEST_CASE("soak", "[.soak]") {
     // Like with like: the one that lives is looked at when all its work is saved and nobody works.
     living.workers.let_work(false);
     REQUIRE(test::wait_until([&] { return living.all_saved(); }, std::chrono::minutes{2}));
+    REQUIRE(test::wait_until([&] { return living.numbers_are_on_remote(); }, std::chrono::minutes{2}));
     prints.push_back(at_rest(living.box, passed()));
     living.workers.let_work(true);
     ++cycle;
-    std::printf("cycle %d at %.0f s: RSS %.1f MiB, %lld descriptors\n", cycle, passed(),
+    std::printf("cycle %d at %.0f s: RSS %.2f MiB (anonymous %.2f), %lld descriptors\n", cycle, passed(),
                 static_cast<double>(prints.back().resident) / (1 << 20),
+                static_cast<double>(prints.back().anonymous) / (1 << 20),
                 static_cast<long long>(prints.back().descriptors));
     std::fflush(stdout);
   }

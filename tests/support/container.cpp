@@ -180,6 +180,14 @@ std::int64_t container::resident_bytes() const {
   return resident * sysconf(_SC_PAGESIZE);
 }
 
+std::int64_t container::anonymous_bytes() const {
+  if (!process_ || !process_->running()) return 0;
+  std::ifstream status{"/proc/" + std::to_string(process_->pid()) + "/status"};
+  for (std::string word; status >> word;)
+    if (std::int64_t kib = 0; word == "RssAnon:" && status >> kib) return kib * 1024;
+  return 0;
+}
+
 void container::wipe_disk() {
   if (disk_) return disk_->wipe();
   std::filesystem::remove_all(workspace_);

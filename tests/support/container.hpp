@@ -68,6 +68,8 @@ public:
   /// Open descriptors and resident memory (bytes) of the daemon; 0 when it does not run.
   std::int64_t descriptors() const;
   std::int64_t resident_bytes() const;
+  /// Of these, what is no file's: heaps and stacks.
+  std::int64_t anonymous_bytes() const;
   /// Where the daemon listens for an agent's commands: below the workspace, or where that path is too long for a socket
   /// elsewhere. Waits until it does; throws where it does not.
   std::filesystem::path socket_of(const std::string& agent_id) const;

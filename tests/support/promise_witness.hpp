@@ -57,6 +57,7 @@ private:
   void note_saves(const rapidjson::Value& state);
   void note_ready(const rapidjson::Value& state, const container& box);
   void check_saves(std::vector<std::string>& broken) const;
+  std::string commits_of(const std::string& rig) const;
   void check_dispatches(std::vector<std::string>& broken);
 
   const town_admin& admin_;

@@ -11,11 +11,13 @@
 #include <fstream>
 #include <random>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "git/git_error.hpp"
 #include "git/handle.hpp"
 #include "git/jobs.hpp"
+#include "git/object_cache.hpp"
 #include "git/object_id.hpp"
 #include "git/private_objects.hpp"
 #include "tests/support/command.hpp"
@@ -58,12 +60,20 @@ struct loose_objects {
     REQUIRE(open_bare_repository(out(opened), repository.c_str()) == 0);
     return read(opened.get(), hex);
   }
+  /// As a worktree's writer reads it, and as libgit2 does for everybody else.
   static result<std::string> read(git_repository* opened, const std::string& hex) {
+    const auto id = parse_oid(hex).value();
+    auto store = object_store::open(opened);
+    REQUIRE(store);
+    const auto for_writer = store->read(id, GIT_OBJECT_BLOB);
     odb_handle odb;
     REQUIRE(git_repository_odb(out(odb), opened) == 0);
     odb_object_handle object;
-    const auto id = parse_oid(hex).value();
-    if (const int code = git_odb_read(out(object), odb.get(), &id); code != 0) return object_error(code, hex);
+    const int code = git_odb_read(out(object), odb.get(), &id);
+    CHECK(for_writer.has_value() == (code == 0));
+    if (code != 0) return object_error(code, hex);
+    CHECK((*for_writer)->bytes == std::string_view(static_cast<const char*>(git_odb_object_data(object.get())),
+                                                   git_odb_object_size(object.get())));
     return std::string(static_cast<const char*>(git_odb_object_data(object.get())), git_odb_object_size(object.get()));
   }
 };

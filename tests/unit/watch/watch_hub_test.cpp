@@ -44,6 +44,24 @@ TEST_CASE("events of one worktree keep their distance", "[watch]") {
     CHECK(times[i] - times[i - 1] >= interval - 5ms);
 }
 
+TEST_CASE("changes are told however much time passes while the thread makes ready to wait", "[watch]") {
+  // A clock that goes on by so much at each look: a thread that loses its processor between two of them.
+  std::atomic<std::chrono::steady_clock::duration> step = 0ns;
+  auto at = std::chrono::steady_clock::now();
+  watched_rig rig({.interval = 0ms, .now = [&] { return at += step.load(); }});
+  event_log log;
+  const auto handle = rig.watch(log);
+  for (auto each = 250us; each <= 6ms; each += 250us) {
+    CAPTURE(each.count());
+    step = each;
+    for (int i = 0; i < 2; ++i) {
+      const auto before = log.count();
+      append(rig.worktree() / "README");
+      REQUIRE(log.wait_for_count(before + 1));
+    }
+  }
+}
+
 TEST_CASE("the last of a burst is told, and then nothing", "[watch]") {
   watched_rig rig({20ms});
   event_log log;
