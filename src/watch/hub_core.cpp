@@ -8,6 +8,7 @@
 #include <array>
 #include <csignal>
 #include <optional>
+#include <utility>
 
 namespace townkeeper::watch {
 namespace {
@@ -26,12 +27,12 @@ std::vector<std::pair<place_kind, std::filesystem::path>> places_of(const watch_
 }
 
 watch_hub::core::core(watch_hub_options options)
-    : options_(options)
+    : options_(std::move(options))
     , wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK))
-    , table_(options.max_watches) {}
+    , table_(options_.max_watches) {}
 
 result<std::shared_ptr<watch_hub::core>> watch_hub::core::create(watch_hub_options options) {
-  std::shared_ptr<core> out(new core(options));
+  std::shared_ptr<core> out(new core(std::move(options)));
   if (!out->wake_)
     return error{error_code::unavailable, "watcher",
                  "no descriptors for its thread; raise the limit of open files (ulimit -n)"};

@@ -8,7 +8,7 @@ watch_hub::watch_hub(std::shared_ptr<core> c)
     : core_(std::move(c)) {}
 
 result<std::unique_ptr<watch_hub>> watch_hub::create(watch_hub_options options) {
-  auto made = core::create(options);
+  auto made = core::create(std::move(options));
   if (!made) return made.error();
   (*made)->run_thread();
   return std::unique_ptr<watch_hub>(new watch_hub(std::move(*made)));
