@@ -87,7 +87,7 @@ void watched_place::changed(const watched_directory& in, std::string_view name, 
   case place_kind::worktree:
     note_all(false);
     // One that was found came with its directory, and was asked for whatever lies beside it.
-    if (what == tree_observer::entry::file && name == ".gitignore") rules_changed(clock::now());
+    if (what == tree_observer::entry::file && name == ".gitignore") on_rules_of(subscribers_.front(), true);
     return;
   case place_kind::admin:
     return changed_admin(in.path_of(name));

@@ -45,7 +45,7 @@ public:
   std::optional<clock::time_point> rules_due() const noexcept;
   void apply_rules(clock::time_point now);
 
-  /// Set by the hub: the index, or info/exclude, of whom.
+  /// Set by the hub, whose clock counts: the index, or what names what is ignored (.gitignore, info/exclude), of whom.
   std::function<void(const subscriber&, bool exclude)> on_rules_of;
   std::function<void()> on_standing;
 

@@ -29,10 +29,9 @@ std::vector<std::string> not_restored(const rapidjson::Value& health) {
 
 /// Every object of these commits, not only they themselves: a walk over all of them fails where one is missing. Of all
 /// at once each object is looked at once.
-bool can_be_read(const std::filesystem::path& repository, const std::string& commits) {
+command_outcome walk(const std::filesystem::path& repository, const std::string& commits) {
   return try_run({.argv = {"git", "-C", repository.string(), "rev-list", "--objects", "--quiet", "--stdin"},
-                  .input = commits + '\n'})
-             .status == 0;
+                  .input = commits + '\n'});
 }
 
 } // namespace
@@ -92,11 +91,15 @@ bool promise_witness::watch(const container& box, const std::function<bool(const
 }
 
 void promise_witness::check_saves(std::vector<std::string>& broken) const {
-  for (const auto& [rig, repository] : repositories_)
-    if (!can_be_read(repository, commits_of(rig)))
-      for (const auto& s : saves_)
-        if (s.rig == rig && !can_be_read(repository, s.commit))
-          broken.push_back("the save " + s.commit + " of " + s.agent + " cannot be read");
+  for (const auto& [rig, repository] : repositories_) {
+    if (walk(repository, commits_of(rig)).status == 0) continue;
+    for (const auto& s : saves_) {
+      if (s.rig != rig) continue;
+      const auto alone = walk(repository, s.commit);
+      if (alone.status != 0)
+        broken.push_back("the save " + s.commit + " of " + s.agent + " cannot be read: " + alone.err);
+    }
+  }
   for (const auto& [agent, s] : last_) {
     const auto found = repositories_.find(s.rig);
     if (found != repositories_.end() && id_of(found->second, s.ref).empty())
