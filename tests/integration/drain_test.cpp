@@ -67,7 +67,7 @@ bool is_saved(const test::remote& server, const std::string& rig, const std::str
 
 } // namespace
 
-TEST_CASE("SIGTERM: eight agents with 5,000 files and 50 changes each are saved before the container ends") {
+TEST_CASE("SIGTERM: eight agents with 5,000 files and 50 changes each are saved before the container ends", "[timed]") {
   test::remote server;
   test::town town;
   const test::town_admin admin{town, town_id};
@@ -110,7 +110,8 @@ TEST_CASE("SIGTERM: eight agents with 5,000 files and 50 changes each are saved 
   }
 }
 
-TEST_CASE("SIGTERM while one agent's save hangs: the other seven are saved, and the exit code says what is not") {
+TEST_CASE("SIGTERM while one agent's save hangs: the other seven are saved, and the exit code says what is not",
+          "[timed]") {
   test::remote server;
   test::town town;
   const test::town_admin admin{town, town_id};
@@ -146,7 +147,7 @@ TEST_CASE("SIGTERM while one agent's save hangs: the other seven are saved, and 
     CHECK(each["saved"].GetBool() == (each["agentId"].GetString() != agent_name(agents - 1)));
 }
 
-TEST_CASE("SIGTERM while it still restores: nothing is lost, and the exit is clean") {
+TEST_CASE("SIGTERM while it still restores: nothing is lost, and the exit is clean", "[timed]") {
   test::remote server;
   test::town town;
   const test::town_admin admin{town, town_id};
@@ -168,7 +169,8 @@ TEST_CASE("SIGTERM while it still restores: nothing is lost, and the exit is cle
   CHECK(is_saved(server, "api", agent_name(0), "dir1/file1"));
 }
 
-TEST_CASE("SIGTERM with agents that work until the end: what they do after the first save is saved as well") {
+TEST_CASE("SIGTERM with agents that work until the end: what they do after the first save is saved as well",
+          "[timed]") {
   test::remote server;
   test::town town;
   const test::town_admin admin{town, town_id};

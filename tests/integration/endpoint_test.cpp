@@ -104,7 +104,8 @@ void check_given_back(const test::container& box, const footprint& quiet) {
 } // namespace
 
 TEST_CASE("a wake while more connections than it may have are silent or drip: probes are answered, it converges, and "
-          "all is given back") {
+          "all is given back",
+          "[timed]") {
   besieged_town here{R"("max_connections":200)"};
   const auto quiet = of_a_quiet_wake(here.box);
   wake_under_siege(here, [](const auto& seen) { return seen.ended > silent; });
@@ -113,7 +114,8 @@ TEST_CASE("a wake while more connections than it may have are silent or drip: pr
 }
 
 TEST_CASE("a wake while silent and dripping connections are within the limit: each ends at its deadline, the dripping "
-          "ones with 408, and all is given back") {
+          "ones with 408, and all is given back",
+          "[timed]") {
   besieged_town here{R"("header_timeout":"1s","idle_timeout":"2s")"};
   const auto quiet = of_a_quiet_wake(here.box);
   wake_under_siege(here, [](const auto& seen) { return seen.answered >= slow && seen.ended >= silent + slow; });

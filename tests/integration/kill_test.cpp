@@ -39,7 +39,7 @@ std::int64_t number_in(const std::filesystem::path& worktree, const std::string&
 
 } // namespace
 
-TEST_CASE("killed without a word while 8 agents edit, stage and commit: only the last seconds are lost") {
+TEST_CASE("killed without a word while 8 agents edit, stage and commit: only the last seconds are lost", "[timed]") {
   const int kills = count_of("TOWNKEEPER_KILLS", 4);
   const auto seed = seed_of_run();
   // Faster than the defaults, so that a kill takes seconds; with TOWNKEEPER_KILL_DEFAULTS=1 the defaults themselves.

@@ -25,11 +25,6 @@ constexpr auto greatest_loss = 10s + 2s + 1s;
 constexpr auto fenced_limit = 30s; ///< a start under way, and an agent's grace after SIGTERM (10 s)
 constexpr auto settled_sky = 90s;  ///< backoffs of earlier failures are over
 
-std::string text_of(const rapidjson::Value& value, const char* key) {
-  const auto it = value.FindMember(key);
-  return it != value.MemberEnd() && it->value.IsString() ? it->value.GetString() : "";
-}
-
 bool is_restored(const std::string& outcome) {
   return outcome == "restored" || outcome == "recovered" || outcome == "diverged";
 }

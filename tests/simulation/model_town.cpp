@@ -37,16 +37,16 @@ std::string agent_of_path(const std::string& path) {
   return path.substr(begin, end - begin);
 }
 
-std::string text_of(const rapidjson::Value& value, const char* key) {
-  const auto it = value.FindMember(key);
-  return it != value.MemberEnd() && it->value.IsString() ? it->value.GetString() : "";
-}
-
 bool is_greater(const town::recovery_point& a, const town::recovery_point& b) {
   return std::pair{a.epoch, a.seq} > std::pair{b.epoch, b.seq};
 }
 
 } // namespace
+
+std::string text_of(const rapidjson::Value& value, const char* key) {
+  const auto it = value.FindMember(key);
+  return it != value.MemberEnd() && it->value.IsString() ? it->value.GetString() : "";
+}
 
 // -- what it holds ----------------------------------------------------------------------------------------------------
 

@@ -2,6 +2,8 @@
 
 #include <caf/actor_clock.hpp>
 
+#include <rapidjson/document.h>
+
 #include <chrono>
 #include <cstdint>
 #include <map>
@@ -105,5 +107,8 @@ private:
   std::optional<time_point> alarm_;
   int incarnation_ = 0, token_ = 1, last_dispatch_ = 0, last_nonce_ = 0;
 };
+
+/// The string at `key` of an object; empty where there is none.
+std::string text_of(const rapidjson::Value& value, const char* key);
 
 } // namespace townkeeper::simulation

@@ -24,6 +24,8 @@ namespace townkeeper::simulation {
 
 using std::chrono::milliseconds;
 
+inline const std::vector<std::string> eight{"a1", "a2", "a3", "a4", "a5", "a6", "a7", "a8"};
+
 /// One rig's real saver and the real keepers of its agents; worktrees, remote, town and watches are fakes.
 struct protection_simulation : virtual_town {
   std::shared_ptr<fake_git> git = std::make_shared<fake_git>();

@@ -14,8 +14,6 @@ using namespace std::chrono_literals;
 
 namespace {
 
-const std::vector<std::string> eight{"a1", "a2", "a3", "a4", "a5", "a6", "a7", "a8"};
-
 using pushes = std::vector<git::pushed_point>;
 
 /// The remote takes everything but what holds the point of `agent`: that it never answers, and the transfer's limits

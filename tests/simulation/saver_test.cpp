@@ -12,8 +12,6 @@ using namespace std::chrono_literals;
 
 namespace {
 
-const std::vector<std::string> eight{"a1", "a2", "a3", "a4", "a5", "a6", "a7", "a8"};
-
 using pushes = std::vector<git::pushed_point>;
 
 } // namespace

@@ -13,8 +13,8 @@ struct supervisor_recorder_state {
   static inline const char* name = "supervisor_recorder";
 };
 
-supervisor_actor::behavior_type recorder(supervisor_actor::stateful_pointer<supervisor_recorder_state>,
-                                         std::shared_ptr<supervisor_log> log) {
+supervisor_actor::behavior_type supervisor_recorder(supervisor_actor::stateful_pointer<supervisor_recorder_state>,
+                                                    std::shared_ptr<supervisor_log> log) {
   return {
       [](const desired_state_changed&) {},
       [=](const worktree_settled& s) { log->settled.push_back(s); },
@@ -64,7 +64,7 @@ rig_actor::behavior_type rig_recorder(rig_actor::stateful_pointer<rig_recorder_s
 } // namespace
 
 supervisor_actor spawn_supervisor_recorder(caf::actor_system& system, std::shared_ptr<supervisor_log> log) {
-  return system.spawn(recorder, std::move(log));
+  return system.spawn(supervisor_recorder, std::move(log));
 }
 
 rig_actor spawn_rig_recorder(caf::actor_system& system, std::shared_ptr<rig_log> log) {
