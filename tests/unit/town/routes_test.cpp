@@ -53,10 +53,10 @@ TEST_CASE("an agent makes the calls that are its own, and no other") {
 }
 
 TEST_CASE("what is dropped has no body, and what is saved has the point") {
-  town::recovery_point point;
-  point.seq = 17;
-  CHECK(calls::recovery_point("r", "a", point).body == encode(point));
-  CHECK(calls::kept("r", "a", point).body == encode(point));
+  town::recovery_point saved;
+  saved.seq = 17;
+  CHECK(calls::recovery_point("r", "a", saved).body == encode(saved));
+  CHECK(calls::kept("r", "a", saved).body == encode(saved));
   CHECK(calls::drop_kept("r", "a", "0abc").body.empty());
   CHECK(calls::accept_loss("r", "a").body.empty());
 }
