@@ -39,7 +39,8 @@ bool is_status(const session& town, const std::string& status) {
 
 } // namespace
 
-TEST_CASE("a start that fails is tried five times with growing pauses, and then the agent is stalled with the reason") {
+TEST_CASE("a start that fails is tried five times with growing pauses, and then the agent is stalled with the reason",
+          "[timed]") {
   control_stub container;
   container.answer_with(status(500, "no such binary"));
   const auto town = awake(container);
@@ -54,7 +55,7 @@ TEST_CASE("a start that fails is tried five times with growing pauses, and then 
   CHECK(town.agent_state("a1")["lastError"] == "the container answered 500: no such binary");
 }
 
-TEST_CASE("a stalled agent is tried again after 60 s, and works when that succeeds") {
+TEST_CASE("a stalled agent is tried again after 60 s, and works when that succeeds", "[timed]") {
   control_stub container;
   std::atomic<int> calls = 0;
   container.answer_with([&](const auto&) { return status(++calls <= 6 ? 500 : 201); });
@@ -111,7 +112,7 @@ TEST_CASE("a settled ready tries a refused agent again at once") {
   CHECK(is_status(town, "working"));
 }
 
-TEST_CASE("Retry-After is honoured") {
+TEST_CASE("Retry-After is honoured", "[timed]") {
   control_stub container;
   container.answer_with({.status = 503, .headers = {{"Retry-After", "20"}}});
   const auto town = awake(container);
@@ -119,7 +120,8 @@ TEST_CASE("Retry-After is honoured") {
   CHECK(pauses(container)[0] >= in_real_time(20s));
 }
 
-TEST_CASE("a Retry-After shorter than the backoff does not shorten it, and one that is no number is ignored") {
+TEST_CASE("a Retry-After shorter than the backoff does not shorten it, and one that is no number is ignored",
+          "[timed]") {
   control_stub container;
   container.answer_with(
       {.status = 503, .headers = {{"Retry-After", GENERATE("0", "soon", "Wed, 24 Nov 2027 12:00:00 GMT")}}});
@@ -155,7 +157,8 @@ TEST_CASE("a container that gave no controlUrl costs no attempt either") {
   CHECK(town.agent_state("a1")["attempts"] == 0);
 }
 
-TEST_CASE("a call without an answer is given up after 10 s, costs an attempt and is repeated under its own id") {
+TEST_CASE("a call without an answer is given up after 10 s, costs an attempt and is repeated under its own id",
+          "[timed]") {
   control_stub container;
   container.answer_with({.how = stub_answer::kind::hang});
   const auto town = awake(container);
@@ -175,7 +178,7 @@ TEST_CASE("a call without an answer is given up after 10 s, costs an attempt and
   CHECK(is_status(town, "working"));
 }
 
-TEST_CASE("a hanging container stalls the agent after five calls") {
+TEST_CASE("a hanging container stalls the agent after five calls", "[timed]") {
   control_stub container;
   container.answer_with({.how = stub_answer::kind::hang});
   const auto town = awake(container, impatient_scale);
@@ -202,7 +205,7 @@ TEST_CASE("a call that was answered with a refusal is repeated under a fresh id"
   CHECK(dispatch_id(container, 0) != dispatch_id(container, 1));
 }
 
-TEST_CASE("a process that ended is started again under a fresh id, after a pause") {
+TEST_CASE("a process that ended is started again under a fresh id, after a pause", "[timed]") {
   control_stub container;
   const auto town = awake(container);
   REQUIRE(is_status(town, "working"));
@@ -231,7 +234,7 @@ TEST_CASE("a process that ends in a worktree that has been found broken meanwhil
   CHECK(is_status(town, "working"));
 }
 
-TEST_CASE("one that ends again and again is started with growing pauses") {
+TEST_CASE("one that ends again and again is started with growing pauses", "[timed]") {
   control_stub container;
   const auto town = awake(container);
   for (std::size_t i = 0; i < 3; ++i) {

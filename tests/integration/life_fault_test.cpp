@@ -56,7 +56,8 @@ struct one_rig {
 
 TEST_CASE(
     "SIGTERM with 3 or 10 seconds to live and agents that do not end: what they had done by then is saved before the "
-    "SIGKILL") {
+    "SIGKILL",
+    "[timed]") {
   const std::vector<std::string> agents{"ada", "bob", "cyd"};
   // Both at once: the next container of each waits 15 s for the one before it.
   struct one_life {
