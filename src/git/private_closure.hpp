@@ -41,6 +41,11 @@ struct closure_memory {
 
   /// After objects were removed from the store: all others may be incomplete.
   void keep_only(const oid_set& in_store) { whole.keep_only(in_store); }
+  /// What was lost is looked for by the next closing too.
+  void look_again() {
+    tips.clear();
+    lost.clear();
+  }
 };
 
 struct closing {

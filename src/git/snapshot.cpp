@@ -34,6 +34,8 @@ namespace {
 
 /// A commit or checkout that goes on while the files are read gives a moment that never was: such a one is taken again.
 constexpr int max_attempts = 4;
+/// What is missing while the agent moves on may have been its own `git gc`'s: looked for where it has moved to.
+constexpr int max_attempts_to_catch_up = 24;
 constexpr std::size_t max_listed = 200;
 constexpr std::size_t max_attribute_bytes = std::size_t{1} << 20;
 
@@ -123,19 +125,15 @@ public:
       auto index = read_index();
       if (!index) return index.error();
       observe(snapshot_step::index_read);
-      const bool is_last = attempt == max_attempts;
+      const bool is_last = attempt >= max_attempts;
       auto taken = take(*head, *index);
-      if (!taken && !is_last && may_have_vanished(taken.error())) continue;
+      if (!taken && may_have_vanished(taken.error()) && may_catch_up(attempt, *head, *index)) continue;
       if (!taken) return as_damage(taken.error());
-      auto head_after = read_head();
-      auto index_after = read_index_identity();
-      const bool at_rest =
-          head_after && head_after->state == head->state && index_after && index->same_file(*index_after);
-      if (!at_rest && !is_last) continue;
+      if (!is_last && !stands_still(*head, *index)) continue;
       observe(snapshot_step::checked);
       auto done = finish(std::move(*taken), *head, *index, is_last);
       if (done) return done;
-      if (is_last || !may_have_vanished(done.error())) return as_damage(done.error());
+      if (!may_have_vanished(done.error()) || !may_catch_up(attempt, *head, *index)) return as_damage(done.error());
     }
   }
 
@@ -160,6 +158,17 @@ private:
   }
   result<index_moment> read_index_identity() const {
     return read_index_stamp(open_.registration.get(), (open_.place.registration / "index").native());
+  }
+
+  bool stands_still(const head_moment& head, const index_moment& index) const {
+    auto head_after = read_head();
+    auto index_after = read_index_identity();
+    return head_after && head_after->state == head.state && index_after && index.same_file(*index_after);
+  }
+  /// Whether another look may find what this one missed. Where nothing moves it is damage.
+  bool may_catch_up(int attempt, const head_moment& head, const index_moment& index) const {
+    if (attempt < max_attempts) return true;
+    return attempt < max_attempts_to_catch_up && !stands_still(head, index);
   }
 
   result<moment> take(const head_moment& head, const index_moment& index) {
@@ -276,12 +285,17 @@ private:
         {open_.repository.get(), open_.store, memory_.closure, job_.limits.point_bytes, job_.cancel}, ids);
     if (!lost) return lost.error();
     for (const auto& id : {s.branch_commit, s.head.commit})
-      if (id && lost->contains(*id))
+      if (id && lost->contains(*id)) {
+        memory_.closure.look_again();
         return error{error_code::corrupt, job_.agent_id,
                      fmt::format("the history of {} is not complete in the repository: see git fsck", *id)};
-    // It may only be gone since it was named.
-    if (!is_last && *lost != memory_.closure.reported)
+      }
+    // It may only be gone since it was named. What the next look misses too is lost.
+    if (!is_last && misses_more(*lost)) {
+      memory_.closure.look_again();
+      missed_ = std::move(*lost);
       return error{error_code::corrupt, job_.agent_id, "commits vanished while they were read"};
+    }
     std::erase_if(m.refs.operation, [&](const auto& named) { return lost->contains(named.second); });
     std::erase_if(m.refs.stash, [&](const auto& id) { return lost->contains(id); });
     for (const auto& [name, id] : m.refs.refs)
@@ -290,6 +304,13 @@ private:
     std::erase_if(m.refs.refs, [&](const auto& named) { return lost->contains(named.second); });
     memory_.closure.reported = std::move(*lost);
     return {};
+  }
+
+  /// Than the last snapshot, and than the look before.
+  bool misses_more(const std::set<std::string>& lost) const {
+    return std::any_of(lost.begin(), lost.end(), [&](const std::string& id) {
+      return !memory_.closure.reported.contains(id) && !missed_.contains(id);
+    });
   }
 
   /// Says each path once, and of many only the first.
@@ -382,6 +403,7 @@ private:
   open_worktree& open_;
   snapshot_memory& memory_;
   tree_builder builder_;
+  std::set<std::string> missed_; ///< names whose commits the look before did not find
 };
 
 } // namespace

@@ -126,6 +126,63 @@ TEST_CASE("an agent that never stands still is saved all the same, and the next 
   check_is_of_now(rig, rig.taken());
 }
 
+TEST_CASE("an agent that drops the commits it leaves is followed to where it has moved") {
+  snapshot_rig rig;
+  make_dirty(rig);
+  rig.agent_git({"commit", "-q", "-m", "the first"});
+  disturbed snapshot(rig, snapshot_step::checked, 8, [&](int n) {
+    rig.agent_git({"commit", "-q", "--amend", "-m", "again " + std::to_string(n)});
+    rig.agent_git({"reflog", "expire", "--expire=all", "--all"});
+    rig.agent_git({"prune", "--expire=now"});
+  });
+  const auto taken = snapshot.taken();
+  REQUIRE(snapshot.disturbances == 8);
+  CHECK(snapshot.looks == 9);
+  check_is_of_now(rig, taken);
+}
+
+TEST_CASE("a history that is not whole where the agent stands still is looked at four times, then said") {
+  snapshot_rig rig;
+  write(rig.worktree() / "a", "only here\n");
+  rig.agent_git({"commit", "-q", "-a", "-m", "of a file that is lost"});
+  fs::remove(rig.loose_object(rig.agent_git({"rev-parse", "HEAD:a"})));
+  disturbed snapshot(rig, snapshot_step::checked, 0, nullptr);
+  const auto taken = git::take_snapshot(snapshot.job);
+  REQUIRE_FALSE(taken);
+  CHECK(taken.error().code == error_code::corrupt);
+  CHECK(snapshot.looks == 4);
+}
+
+TEST_CASE("what one look did not find is looked for by the next") {
+  snapshot_rig rig;
+  write(rig.worktree() / "a", "only here\n");
+  rig.agent_git({"commit", "-q", "-a", "-m", "of a file that is away for a moment"});
+  const auto object = rig.loose_object(rig.agent_git({"rev-parse", "HEAD:a"}));
+  const auto away = object.parent_path() / "away";
+  disturbed snapshot(rig, snapshot_step::checked, 2,
+                     [&](int n) { n == 1 ? fs::rename(object, away) : fs::rename(away, object); });
+  const auto taken = snapshot.taken();
+  CHECK(snapshot.looks == 2);
+  check_is_of_now(rig, taken);
+}
+
+TEST_CASE("a name whose commit git gc takes meanwhile costs one more look, once") {
+  snapshot_rig rig;
+  make_dirty(rig);
+  rig.agent_git({"commit", "-q", "-m", "to be undone"});
+  rig.agent_git({"reset", "-q", "--soft", "HEAD^"}); // ORIG_HEAD names it; to git gc that is nothing
+  disturbed first(rig, snapshot_step::checked, 1, [&](int) {
+    rig.agent_git({"reflog", "expire", "--expire=all", "--all"});
+    rig.agent_git({"prune", "--expire=now"});
+  });
+  check_is_of_now(rig, first.taken());
+  CHECK(first.looks == 2);
+  write(rig.worktree() / "new", "changed\n");
+  disturbed second(rig, snapshot_step::checked, 0, nullptr);
+  check_is_of_now(rig, second.taken());
+  CHECK(second.looks == 1);
+}
+
 TEST_CASE("a file that vanishes before it is read is simply absent") {
   snapshot_rig rig;
   make_dirty(rig);

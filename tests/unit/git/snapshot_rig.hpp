@@ -29,6 +29,11 @@ public:
     return repository() / "townkeeper/recovery" / agent / "objects";
   }
 
+  /// The file of an object that is in no pack.
+  std::filesystem::path loose_object(const std::string& id) const {
+    return repository() / "objects" / id.substr(0, 2) / id.substr(2);
+  }
+
   /// git in the agent's worktree.
   std::string agent_git(std::vector<std::string> arguments) const { return in(worktree(), std::move(arguments)); }
   command_outcome try_agent_git(std::vector<std::string> arguments) const { return try_git(worktree(), arguments); }
