@@ -24,13 +24,19 @@ void replace(const fs::path& path, std::string_view content) {
 }
 
 /// What stands between lighttpd and git: notes the request, and gives the fixed answer where there is one. PATH_INFO is
-/// `/<name>.git/<service>`.
+/// `/<name>.git/<service>`. A push that has begun is ended whoever hangs up, as hosts of git do: lighttpd would send
+/// SIGTERM, and git killed in the moment it creates a ref's lock leaves it there for good.
 constexpr std::string_view gate_script = R"(#!/bin/sh
 printf '%s %s%s%s\n' "$REQUEST_METHOD" "$PATH_INFO" "${QUERY_STRING:+?$QUERY_STRING}" \
   "${HTTP_AUTHORIZATION:+ +credentials}" >> "$TOWN_REMOTE/requests"
 answer="$TOWN_REMOTE/answers${PATH_INFO%%.git/*}"
 [ -f "$answer" ] && exec cat "$answer"
 [ "$REQUEST_METHOD" = POST ] && [ -f "$answer.post" ] && exec cat "$answer.post"
+if [ "${PATH_INFO##*/}" = git-receive-pack ]; then
+  trap '' TERM
+  "$GIT_HTTP_BACKEND"
+  exit
+fi
 exec "$GIT_HTTP_BACKEND"
 )";
 
