@@ -24,8 +24,9 @@ public:
   bool contains(const git_oid& id) const { return std::binary_search(sorted_.begin(), sorted_.end(), id, oid_order{}); }
   std::size_t size() const noexcept { return sorted_.size(); }
   void add(const oid_set& more);
-  void keep_only(const oid_set& these) {
-    std::erase_if(sorted_, [&](const git_oid& id) { return !these.contains(id); });
+  template <class IsKept>
+  void keep_only(IsKept is_kept) {
+    std::erase_if(sorted_, [&](const git_oid& id) { return !is_kept(id); });
   }
 
 private:
@@ -40,7 +41,10 @@ struct closure_memory {
   std::set<std::string> reported; ///< what the last snapshot went without
 
   /// After objects were removed from the store: all others may be incomplete.
-  void keep_only(const oid_set& in_store) { whole.keep_only(in_store); }
+  template <class IsInStore>
+  void keep_only(IsInStore is_in_store) {
+    whole.keep_only(is_in_store);
+  }
   /// What was lost is looked for by the next closing too.
   void look_again() {
     tips.clear();

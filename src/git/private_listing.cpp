@@ -41,7 +41,7 @@ result<void> list_loose(const descriptor& store, const std::string& name, std::v
   for (const auto& each : *names) {
     const auto id = parse_oid(name + each);
     const auto st = look_at(*directory, each);
-    if (id && st) into.push_back({name + '/' + each, *id, st->st_size, st->st_mtim.tv_sec});
+    if (id && st) into.push_back({*id, st->st_size, st->st_mtim.tv_sec});
   }
   return {};
 }
@@ -76,6 +76,10 @@ struct free_backend {
 };
 
 } // namespace
+
+std::string loose_object::file() const {
+  return to_hex(id).insert(2, 1, '/');
+}
 
 std::size_t store_listing::objects() const {
   auto count = loose.size();

@@ -13,10 +13,12 @@
 /// What lies in a private object store, by names and sizes alone.
 namespace townkeeper::git {
 
+/// Thousands of them are listed after each save: a name of their own for each would leave the heap in pieces.
 struct loose_object {
-  std::string file; ///< below the store
   git_oid id{};
   std::int64_t bytes = 0, modified_s = 0;
+
+  std::string file() const; ///< below the store
 };
 
 struct listed_pack {

@@ -5,7 +5,6 @@
 #include <cerrno>
 #include <chrono>
 #include <ctime>
-#include <deque>
 #include <map>
 #include <mutex>
 #include <optional>
@@ -40,8 +39,37 @@ constexpr std::int64_t young_seconds = 600;
 
 constexpr std::chrono::minutes look_again_after{10};
 
-/// Where each object of the store lies: in one of the packs, or (nullptr) alone.
-using object_places = std::map<git_oid, const listed_pack*, oid_order>;
+/// Where each object of the store lies: in one of the packs, or (nullptr) alone. In one block, as it is made again and
+/// again while everything else lives on.
+class object_places {
+public:
+  struct placed {
+    git_oid id{};
+    const listed_pack* pack = nullptr;
+  };
+
+  /// Of an object with several places the first counts.
+  explicit object_places(std::vector<placed> all = {})
+      : sorted_(std::move(all)) {
+    std::stable_sort(sorted_.begin(), sorted_.end(),
+                     [](const placed& a, const placed& b) { return oid_order{}(a.id, b.id); });
+    const auto is_same = [](const placed& a, const placed& b) { return same(a.id, b.id); };
+    sorted_.erase(std::unique(sorted_.begin(), sorted_.end(), is_same), sorted_.end());
+  }
+
+  std::size_t size() const noexcept { return sorted_.size(); }
+  const placed& operator[](std::size_t i) const { return sorted_[i]; }
+  /// Its number, below `size`.
+  std::optional<std::size_t> find(const git_oid& id) const {
+    const auto at = std::lower_bound(sorted_.begin(), sorted_.end(), id,
+                                     [](const placed& a, const git_oid& b) { return oid_order{}(a.id, b); });
+    if (at == sorted_.end() || !same(at->id, id)) return std::nullopt;
+    return static_cast<std::size_t>(at - sorted_.begin());
+  }
+
+private:
+  std::vector<placed> sorted_;
+};
 using pack_contents = std::map<const listed_pack*, std::vector<git_oid>>;
 
 /// What was left by the last look would be left again, until much has come or the young have aged. In bytes less counts
@@ -60,30 +88,32 @@ public:
   reachability(private_store& store, const object_places& places, const pack_contents& packs)
       : store_(store)
       , places_(places)
-      , packs_(packs) {}
+      , packs_(packs)
+      , reached_(places.size()) {}
 
   void add(const git_oid& id) {
     const auto place = places_.find(id);
-    if (place == places_.end() || !reached_.insert(id).second) return;
-    pending_.push_back(id);
-    if (place->second != nullptr) add_pack(place->second);
+    if (!place || !reach(*place)) return;
+    if (const auto* pack = places_[*place].pack; pack != nullptr) add_pack(pack);
   }
 
   void add_pack(const listed_pack* pack) {
     if (!reached_packs_.insert(pack).second) return;
     for (const auto& id : packs_.at(pack))
-      if (reached_.insert(id).second) pending_.push_back(id);
+      if (const auto place = places_.find(id)) reach(*place);
   }
 
-  bool has(const git_oid& id) const { return reached_.contains(id); }
+  bool has(const git_oid& id) const {
+    const auto place = places_.find(id);
+    return place && reached_[*place];
+  }
   bool has(const listed_pack& pack) const { return reached_packs_.contains(&pack); }
-  const oid_set& reached() const noexcept { return reached_; }
 
   /// Errors: `corrupt`; then nothing may be removed.
   result<void> run() {
     while (!pending_.empty()) {
-      const auto id = pending_.front();
-      pending_.pop_front();
+      const auto& id = places_[pending_.back()].id;
+      pending_.pop_back();
       std::size_t size = 0;
       git_object_t type = GIT_OBJECT_INVALID;
       if (const auto rc = git_odb_read_header(&size, &type, store_.odb(), &id); rc != 0)
@@ -105,6 +135,13 @@ public:
   }
 
 private:
+  /// False: it was before.
+  bool reach(std::size_t place) {
+    if (reached_[place]) return false;
+    reached_[place] = true;
+    pending_.push_back(place);
+    return true;
+  }
   /// The ids in the header of a commit or tag.
   void add_named(std::string_view text) {
     const auto header = text.substr(0, text.find("\n\n"));
@@ -121,9 +158,9 @@ private:
   private_store& store_;
   const object_places& places_;
   const pack_contents& packs_;
-  oid_set reached_;
+  std::vector<bool> reached_; ///< by its number in `places_`
   std::set<const listed_pack*> reached_packs_;
-  std::deque<git_oid> pending_;
+  std::vector<std::size_t> pending_;
 };
 
 /// All that the point of this snapshot will name.
@@ -171,17 +208,20 @@ result<store_look> pruning::look() {
 }
 
 result<void> pruning::read_packs() {
-  for (const auto& each : listing_.loose)
-    places_.emplace(each.id, nullptr);
+  std::vector<object_places::placed> all;
+  all.reserve(listing_.objects());
   for (const auto& each : listing_.packs) {
     auto ids = objects_of_pack(store_.path() / (each.stem + ".idx"));
     if (!ids && ids.error().code != error_code::corrupt) return ids.error();
     // A power cut leaves such; what it held is written again when it is needed.
     if (!ids || ids->empty() || !store_.contains(ids->front())) continue;
     for (const auto& id : *ids)
-      places_.insert_or_assign(id, &each);
+      all.push_back({id, &each});
     packs_.emplace(&each, std::move(*ids));
   }
+  for (const auto& each : listing_.loose)
+    all.push_back({each.id, nullptr});
+  places_ = object_places(std::move(all));
   return {};
 }
 
@@ -214,13 +254,13 @@ result<store_look> pruning::run(const std::vector<std::string>& roots, closure_m
     if (now_s_ - each.modified_s < young_seconds && packs_.contains(&each)) young.add_pack(&each);
   for (auto* each : {&needed, &young})
     if (auto done = each->run(); !done) return done.error();
-  memory.keep_only(needed.reached());
+  memory.keep_only([&](const git_oid& id) { return needed.has(id); });
   store_look left{0, 0, std::chrono::steady_clock::now()};
   for (const auto& each : listing_.loose) {
     if (needed.has(each.id) || (each.bytes < small_bytes && young.has(each.id))) {
       ++left.objects;
       left.bytes += each.bytes;
-    } else if (auto done = remove(each.file); !done) {
+    } else if (auto done = remove(each.file()); !done) {
       return done.error();
     }
   }
