@@ -1,8 +1,8 @@
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <string>
 
 #include "town/health_document.hpp"
@@ -21,11 +21,20 @@ struct health_snapshot {
 /// Where the health actor puts its picture and HTTP finds it, without asking anybody. Thread-safe.
 class published_health {
 public:
-  std::shared_ptr<const health_snapshot> read() const { return current_.load(); }
-  void publish(std::shared_ptr<const health_snapshot> next) { current_.store(std::move(next)); }
+  std::shared_ptr<const health_snapshot> read() const {
+    const std::lock_guard lock(mutex_);
+    return current_;
+  }
+  void publish(std::shared_ptr<const health_snapshot> next) {
+    const std::lock_guard lock(mutex_);
+    current_.swap(next); // the one before ends outside of the lock
+  }
 
 private:
-  std::atomic<std::shared_ptr<const health_snapshot>> current_{std::make_shared<const health_snapshot>()};
+  // No std::atomic<std::shared_ptr>: libstdc++ 12 lets go of its lock in `load` in a relaxed order, so that the next
+  // `store` may be seen before the read is over.
+  mutable std::mutex mutex_;
+  std::shared_ptr<const health_snapshot> current_ = std::make_shared<const health_snapshot>();
 };
 
 } // namespace townkeeper
