@@ -1,4 +1,8 @@
 // A worktree that changes while its snapshot is taken: each change is made at exactly one moment of it.
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/lsan_interface.h>
+#endif
+
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
 
@@ -135,6 +139,10 @@ TEST_CASE("an agent that drops the commits it leaves is followed to where it has
     rig.agent_git({"reflog", "expire", "--expire=all", "--all"});
     rig.agent_git({"prune", "--expire=now"});
   });
+#ifdef __SANITIZE_ADDRESS__
+  // libgit2 1.8.4 does not free what a walk has listed when it meets a commit that is gone.
+  const __lsan::ScopedDisabler leak_of_libgit2;
+#endif
   const auto taken = snapshot.taken();
   REQUIRE(snapshot.disturbances == 8);
   CHECK(snapshot.looks == 9);
@@ -175,6 +183,10 @@ TEST_CASE("a name whose commit git gc takes meanwhile costs one more look, once"
     rig.agent_git({"reflog", "expire", "--expire=all", "--all"});
     rig.agent_git({"prune", "--expire=now"});
   });
+#ifdef __SANITIZE_ADDRESS__
+  // libgit2 1.8.4 does not free what a walk has listed when it meets a commit that is gone.
+  const __lsan::ScopedDisabler leak_of_libgit2;
+#endif
   check_is_of_now(rig, first.taken());
   CHECK(first.looks == 2);
   write(rig.worktree() / "new", "changed\n");
