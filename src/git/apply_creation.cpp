@@ -76,7 +76,8 @@ public:
     if (auto done = replace_file(staged->registration.get(), "HEAD", head->content); !done) return done.error();
     if (auto done = publish_with_note(place_, *staged); !done) return done.error();
     progress_.begin(worktree_step::verifying, static_cast<std::int64_t>(index_.entries));
-    if (auto sound = verify_worktree(place_, head->branch, plan_.head, index_.entries); !sound) return sound.error();
+    if (auto sound = verify_worktree(place_, objects_.repository(), head->branch, plan_.head, index_.entries); !sound)
+      return sound.error();
     progress_.finish();
     return describe(head->branch);
   }
@@ -93,15 +94,19 @@ private:
     auto conversion = checkout_conversion::open(objects_, plan_.layers.stash, all);
     if (!conversion) return conversion.error();
     progress_.begin(worktree_step::recovery, static_cast<std::int64_t>(all.entries.size()));
-    auto stamps = worktree_writer(objects_, *conversion, job_.cancel).write_all_into(root, all, progress_);
-    if (!stamps) return stamps.error();
+    std::vector<file_stamp> stamps;
+    stamps.reserve(all.entries.size());
+    auto done = worktree_writer(objects_, *conversion, job_.cancel)
+                    .write_all_into(root, all, progress_,
+                                    [&](const auto&, const file_stamp& stamp) { stamps.push_back(stamp); });
+    if (!done) return done.error();
     files_.all = std::move(all.entries);
     written_files written;
     for (std::size_t i = 0; i < files_.all.size(); ++i)
-      written.emplace_hint(written.end(), files_.all[i].path, written_file{&files_.all[i], (*stamps)[i]});
+      written.emplace_hint(written.end(), files_.all[i].path, written_file{&files_.all[i], stamps[i]});
     append(restored_.reported, conversion->reports());
-    if (auto done = write_nested_repositories(objects_, plan_.layers, root, job_.cancel, restored_.reported); !done)
-      return done;
+    done = write_nested_repositories(objects_, plan_.layers, root, job_.cancel, restored_.reported);
+    if (!done) return done;
     auto index = index_of_point(objects_, plan_.layers, files_, written, job_.cancel);
     if (!index) return index.error();
     index_ = std::move(*index);

@@ -92,7 +92,7 @@ result<checkout_conversion> checkout_conversion::open(object_store& objects, con
   c.repository_ = objects.repository();
   c.commit_ = commit;
   config_handle config;
-  if (const auto rc = git_repository_config_snapshot(out(config), c.repository_); rc != 0)
+  if (const auto rc = git_repository_config(out(config), c.repository_); rc != 0)
     return last_error(rc, git_repository_commondir(c.repository_));
 
   const auto autocrlf = config_value(git_config_get_string_buf, config.get(), "core.autocrlf");

@@ -4,6 +4,7 @@
 #include <fmt/core.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <memory>
@@ -71,6 +72,26 @@ private:
 };
 
 } // namespace
+
+void closing_batch::add(descriptor fd) noexcept {
+  if (!fd) return;
+  if (count_ == capacity) close_all();
+  waiting_[count_++] = fd.release();
+}
+
+void closing_batch::close_all() noexcept {
+  // Other threads open descriptors in between: only numbers that were given to this batch may lie in a range.
+  const auto end = waiting_.begin() + static_cast<std::ptrdiff_t>(count_);
+  std::sort(waiting_.begin(), end);
+  for (auto first = waiting_.begin(); first != end;) {
+    const auto after = std::adjacent_find(first, end, [](int a, int b) { return b != a + 1; });
+    const auto last = after == end ? end - 1 : after;
+    if (::close_range(static_cast<unsigned>(*first), static_cast<unsigned>(*last), 0) != 0)
+      std::for_each(first, last + 1, [](int fd) { ::close(fd); });
+    first = last + 1;
+  }
+  count_ = 0;
+}
 
 error disk_error(int errno_value, std::string path, std::string_view what) {
   const auto reason = std::generic_category().message(errno_value);

@@ -3,6 +3,8 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <array>
+#include <cstddef>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -38,6 +40,26 @@ public:
 
 private:
   int fd_ = -1;
+};
+
+/// Closes descriptors many at a time: neighbouring numbers take one system call, where closing one by one is an eighth
+/// of what creating a small file costs. Belongs to one thread.
+class closing_batch {
+public:
+  /// So many stay open at most.
+  static constexpr std::size_t capacity = 32;
+
+  closing_batch() = default;
+  closing_batch(const closing_batch&) = delete;
+  closing_batch& operator=(const closing_batch&) = delete;
+  ~closing_batch() { close_all(); }
+
+  void add(descriptor fd) noexcept;
+  void close_all() noexcept;
+
+private:
+  std::array<int, capacity> waiting_{};
+  std::size_t count_ = 0;
 };
 
 /// What a failed system call means for `path`: `disk` for the file system (full, read-only, unreadable),

@@ -18,7 +18,7 @@ result<int> directory_stack::enter(std::string_view directory, on_missing policy
       ++depth;
       continue;
     }
-    levels_.resize(depth);
+    leave(depth);
     auto parent = descriptor_of(depth);
     if (!parent) return parent;
     levels_.push_back({std::string(name), {}});
@@ -37,8 +37,15 @@ result<int> directory_stack::enter(std::string_view directory, on_missing policy
       return opened;
     }
   }
-  levels_.resize(depth);
+  leave(depth);
   return descriptor_of(depth);
+}
+
+void directory_stack::leave(std::size_t depth) {
+  while (levels_.size() > depth) {
+    if (closing_ != nullptr) closing_->add(std::move(levels_.back().fd));
+    levels_.pop_back();
+  }
 }
 
 result<int> directory_stack::descriptor_of(std::size_t depth) {

@@ -22,9 +22,11 @@ public:
                  ///< first time
   };
 
-  /// `root` must stay open for the life of the stack.
-  explicit directory_stack(int root) noexcept
-      : root_(root) {}
+  /// `root` must stay open for the life of the stack. The directories that are left are closed at once, or by
+  /// `closing`, which must outlive the stack.
+  explicit directory_stack(int root, closing_batch* closing = nullptr) noexcept
+      : root_(root)
+      , closing_(closing) {}
 
   /// A descriptor of `directory` (relative, empty for the root), valid until the next call. Errors: `not_found`,
   /// `invalid_argument` when a component is a link or a file, `corrupt` when a new one exists already, `disk`.
@@ -40,9 +42,11 @@ private:
   };
 
   result<int> descriptor_of(std::size_t depth);
+  void leave(std::size_t depth);
   std::string path_to(std::size_t depth) const;
 
   int root_;
+  closing_batch* closing_;
   std::vector<level> levels_;
 };
 

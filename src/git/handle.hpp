@@ -29,7 +29,6 @@ using odb_handle = std::unique_ptr<git_odb, free_with<git_odb_free>>;
 using odb_object_handle = std::unique_ptr<git_odb_object, free_with<git_odb_object_free>>;
 using revwalk_handle = std::unique_ptr<git_revwalk, free_with<git_revwalk_free>>;
 using status_list_handle = std::unique_ptr<git_status_list, free_with<git_status_list_free>>;
-using signature_handle = std::unique_ptr<git_signature, free_with<git_signature_free>>;
 using filter_list_handle = std::unique_ptr<git_filter_list, free_with<git_filter_list_free>>;
 
 /// Receives the out-parameter of a libgit2 call: `git_repository_open(out(repo), path)`.

@@ -4,11 +4,13 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <memory>
 
 namespace townkeeper::git {
 namespace {
 
+constexpr std::size_t header_bytes = 12;
 constexpr std::size_t entry_fixed_bytes = 62;
 constexpr std::size_t entry_alignment = 8;
 constexpr std::size_t max_flag_length = 0xFFF; // longer names are delimited by their NUL alone
@@ -38,12 +40,22 @@ void append_id(std::string& out, const git_oid& id) {
   out.append(reinterpret_cast<const char*>(id.id), GIT_OID_SHA1_SIZE);
 }
 
+/// Writes `value` big-endian and returns the place behind it.
+char* put_u32(char* at, std::uint32_t value) noexcept {
+  for (const auto shift : {24U, 16U, 8U, 0U})
+    *at++ = static_cast<char>(static_cast<unsigned char>(value >> shift));
+  return at;
+}
+
 void append_entry(std::string& out, const index_record& r) {
   const auto begin = out.size();
+  std::array<char, 10 * sizeof(std::uint32_t) + GIT_OID_SHA1_SIZE> fixed{};
+  auto* at = fixed.data();
   for (const auto field : {r.stamp.ctime_s, r.stamp.ctime_ns, r.stamp.mtime_s, r.stamp.mtime_ns, r.stamp.device,
                            r.stamp.inode, r.mode, r.stamp.uid, r.stamp.gid, r.stamp.size})
-    append_u32(out, field);
-  append_id(out, r.id);
+    at = put_u32(at, field);
+  std::memcpy(at, r.id.id, GIT_OID_SHA1_SIZE);
+  out.append(fixed.data(), fixed.size());
   auto flags = std::min(r.path.size(), max_flag_length) | static_cast<std::size_t>(r.stage) << stage_shift;
   if (r.assume_unchanged) flags |= assume_unchanged_flag;
   if (needs_extended_flags(r)) flags |= extended_flag;
@@ -81,25 +93,42 @@ file_stamp stamp_of(const struct stat& st) noexcept {
           static_cast<std::uint32_t>(st.st_size)};
 }
 
-result<std::string> serialise_index(std::span<const index_record> records, std::span<const manifest_tree> trees) {
-  std::string out;
-  std::size_t expected = 64 + trees.size() * 48;
-  for (const auto& r : records)
-    expected += entry_fixed_bytes + entry_alignment + r.path.size();
-  out.reserve(expected);
-  out += "DIRC";
-  append_u32(out, std::any_of(records.begin(), records.end(), needs_extended_flags) ? 3 : 2);
-  append_u32(out, records.size());
-  for (const auto& r : records)
-    append_entry(out, r);
-  if (!trees.empty()) append_cache_tree(out, trees);
+index_serialiser::index_serialiser(std::size_t entries, std::size_t path_bytes) {
+  constexpr std::size_t around = 4096; // header, extension, checksum
+  bytes_.reserve(entries * (entry_fixed_bytes + entry_alignment) + path_bytes + around);
+  bytes_.resize(header_bytes);
+}
+
+void index_serialiser::add(const index_record& record) {
+  ++entries_;
+  extended_ = extended_ || needs_extended_flags(record);
+  append_entry(bytes_, record);
+}
+
+result<std::string> index_serialiser::finish(std::span<const manifest_tree> trees) {
+  std::string header = "DIRC";
+  append_u32(header, extended_ ? 3 : 2);
+  append_u32(header, entries_);
+  bytes_.replace(0, header_bytes, header);
+  if (!trees.empty()) append_cache_tree(bytes_, trees);
 
   std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
   unsigned length = 0;
-  if (EVP_Digest(out.data(), out.size(), digest.data(), &length, EVP_sha1(), nullptr) != 1 || length != checksum_bytes)
+  if (EVP_Digest(bytes_.data(), bytes_.size(), digest.data(), &length, EVP_sha1(), nullptr) != 1 ||
+      length != checksum_bytes)
     return error{error_code::internal, "index", "OpenSSL offers no SHA-1 for the index checksum"};
-  out.append(reinterpret_cast<const char*>(digest.data()), length);
-  return out;
+  bytes_.append(reinterpret_cast<const char*>(digest.data()), length);
+  return std::move(bytes_);
+}
+
+result<std::string> serialise_index(std::span<const index_record> records, std::span<const manifest_tree> trees) {
+  std::size_t path_bytes = 0;
+  for (const auto& r : records)
+    path_bytes += r.path.size();
+  index_serialiser index(records.size(), path_bytes);
+  for (const auto& r : records)
+    index.add(r);
+  return index.finish(trees);
 }
 
 } // namespace townkeeper::git

@@ -35,10 +35,28 @@ struct index_record {
   bool assume_unchanged = false, skip_worktree = false, intent_to_add = false;
 };
 
-/// The bytes of an index file of version 2 (3 where an entry has a flag that needs it) with the SHA-1 at its end, and
-/// with the TREE extension when `trees` is not empty (then the first `git status` need not read the trees). `records`
-/// must be in index order (path, then stage) and, all of stage 0, cover exactly `trees` if there are any. Source:
+/// Makes the bytes of an index file of version 2 (3 where an entry has a flag that needs it), entry by entry. Source:
 /// gitformat-index.
+class index_serialiser {
+public:
+  /// Room for so many entries whose paths have so many bytes together; more may come.
+  index_serialiser(std::size_t entries, std::size_t path_bytes);
+
+  /// Entries come in index order: by path, then stage.
+  void add(const index_record& record);
+
+  /// The whole file with the SHA-1 at its end, and with the TREE extension when `trees` is not empty (then the first
+  /// `git status` need not read the trees): then all entries must be of stage 0 and cover exactly `trees`. Nothing may
+  /// be added after it. Error: `internal`.
+  result<std::string> finish(std::span<const manifest_tree> trees);
+
+private:
+  std::string bytes_;
+  std::size_t entries_ = 0;
+  bool extended_ = false;
+};
+
+/// All at once.
 result<std::string> serialise_index(std::span<const index_record> records, std::span<const manifest_tree> trees);
 
 } // namespace townkeeper::git

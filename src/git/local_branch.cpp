@@ -88,17 +88,6 @@ result<void> remove_loose_ref(const worktree_place& place, const std::string& na
   return {};
 }
 
-/// libgit2 writes no reflog in a bare repository, where git in a worktree of it does. A note for people: that it cannot
-/// be written fails nothing.
-void append_reflog(git_repository* repository, const std::string& name, const git_oid& to, const std::string& message) {
-  git_reflog* raw = nullptr;
-  if (git_reflog_read(&raw, repository, name.c_str()) != 0) return;
-  const std::unique_ptr<git_reflog, free_with<git_reflog_free>> log(raw);
-  signature_handle who;
-  if (git_signature_now(out(who), reflog_name, reflog_email) != 0) return;
-  if (git_reflog_append(log.get(), &to, who.get(), message.c_str()) == 0) git_reflog_write(log.get());
-}
-
 } // namespace
 
 result<branch_claim> branch_claim::take(const worktree_place& place, const std::string& branch) {
@@ -150,7 +139,9 @@ result<void> set_branch(const worktree_place& place, git_repository* repository,
                         const git_oid& to, const std::optional<git_oid>& from, const std::string& message) {
   const auto name = ref_of(branch);
   if (const int failed = fault_point("branch-moved"); failed != 0) return disk_error(failed, name, "cannot be moved");
-  auto rc = write_ref(repository, name, to, from);
+  // Else libgit2 copies the whole configuration to look for a name.
+  auto rc = git_repository_set_ident(repository, reflog_name, reflog_email);
+  if (rc == 0) rc = write_ref(repository, name, to, from);
   if (rc == GIT_ELOCKED) {
     const auto lock = place.repository / (name + ".lock");
     if (auto freed = remove_dead_lock(lock, place.worktree); !freed) return freed.error();
@@ -173,7 +164,9 @@ result<void> set_branch(const worktree_place& place, git_repository* repository,
     return error{error_code::conflict, branch,
                  "the local branch moved while the worktree was being restored; it is tried again"};
   if (rc != 0) return last_error(rc, branch);
-  append_reflog(repository, name, to, message);
+  // libgit2 writes no reflog in a bare repository, where git in a worktree of it does.
+  note_in_reflog(place.repository_dir.get(), "logs/" + name,
+                 reflog_line(from ? to_hex(*from) : null_oid_hex, to_hex(to), message));
   return {};
 }
 

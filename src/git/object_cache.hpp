@@ -1,5 +1,6 @@
 #pragma once
 
+#include <boost/unordered/unordered_flat_map.hpp>
 #include <git2.h>
 
 #include <array>
@@ -63,8 +64,8 @@ private:
   struct shard {
     mutable std::mutex mutex;
     std::condition_variable settled;
-    std::unordered_map<key, object_ref, key_hash> objects; ///< null while a thread is inflating it
-    std::vector<key> resident;                             ///< the keys whose object is there, in no order
+    boost::unordered_flat_map<key, object_ref, key_hash> objects; ///< null while a thread is inflating it
+    std::vector<key> resident;                                    ///< the keys whose object is there, in no order
     std::size_t bytes = 0;
     std::uint64_t random_state = 0x9E3779B97F4A7C15ULL;
   };

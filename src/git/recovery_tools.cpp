@@ -75,7 +75,7 @@ result<std::int64_t> write_files(object_store& objects, const located_point& poi
     reported.push_back(std::move(line));
   if (auto done = write_nested_repositories(objects, point.layers, directory, nobody, reported); !done)
     return done.error();
-  return static_cast<std::int64_t>(written->size());
+  return static_cast<std::int64_t>(all.entries.size());
 }
 
 result<void> fill(object_store& objects, const located_point& point, int directory, point_exported& exported) {

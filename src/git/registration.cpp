@@ -8,6 +8,7 @@
 #include <chrono>
 
 #include "core/fault_point.hpp"
+#include "git/directory_stack.hpp"
 #include "git/local_branch.hpp"
 
 namespace townkeeper::git {
@@ -126,11 +127,11 @@ result<void> write_registration(int staging, const worktree_place& place, const 
   return create_file(logs->get(), "HEAD", reflog_line(null_oid_hex, commit, "townkeeper: restored at " + branch));
 }
 
-void note_in_reflog(int registration, const std::string& line) {
-  if (::mkdirat(registration, "logs", 0777) != 0 && errno != EEXIST) return;
-  auto logs = open_directory(registration, "logs", "logs");
+void note_in_reflog(int directory, const std::string& log, const std::string& line) {
+  directory_stack directories(directory);
+  auto logs = directories.enter(parent_of(log), directory_stack::on_missing::create);
   if (!logs) return;
-  const descriptor fd(::openat(logs->get(), "HEAD", O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0666));
+  const descriptor fd(::openat(*logs, leaf_of(log), O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0666));
   if (fd) static_cast<void>(write_all(fd.get(), line));
 }
 

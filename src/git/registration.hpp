@@ -50,7 +50,8 @@ inline constexpr const char* null_oid_hex = "00000000000000000000000000000000000
 result<void> write_registration(int staging, const worktree_place& place, const std::string& branch,
                                 const std::string& commit, const std::optional<std::string>& index);
 
-/// Adds a line to HEAD's reflog of a registration. It is a note for people: that it cannot be written fails nothing.
-void note_in_reflog(int registration, const std::string& line);
+/// Adds a line to the reflog `log` (`logs/HEAD`, `logs/refs/heads/<branch>`) below a registration or a repository, as
+/// git does: by appending. It is a note for people: that it cannot be written fails nothing.
+void note_in_reflog(int directory, const std::string& log, const std::string& line);
 
 } // namespace townkeeper::git

@@ -15,6 +15,7 @@ namespace {
 
 constexpr std::uint32_t mode_directory = 0040000;
 constexpr std::uint32_t mode_type_mask = 0170000;
+constexpr std::size_t uncounted_paths = 50'000; ///< of these nothing much is remembered, whatever follows
 
 struct raw_entry {
   std::uint32_t raw_mode = 0;
@@ -66,9 +67,7 @@ public:
       , refused_(refused) {}
 
   result<manifest> run(const git_oid& root) {
-    if (count_paths(root, 0) > max_tree_paths)
-      return error{error_code::too_large, to_hex(root),
-                   fmt::format("the commit holds more than {} paths", max_tree_paths)};
+    root_ = root;
     if (auto done = descend(root, {}); !done) return done.error();
     return std::move(out_);
   }
@@ -148,7 +147,15 @@ private:
     return {};
   }
 
+  /// A tree that names few paths need not be counted first.
+  result<void> check_count() {
+    if (++paths_ != uncounted_paths || count_paths(root_, 0) <= max_tree_paths) return {};
+    return error{error_code::too_large, to_hex(root_),
+                 fmt::format("the commit holds more than {} paths", max_tree_paths)};
+  }
+
   result<void> add(const raw_entry& e, std::size_t parent) {
+    if (auto done = check_count(); !done) return done;
     const auto length = path_.size();
     if (length > 0) path_ += '/';
     path_ += e.name;
@@ -186,6 +193,8 @@ private:
   std::vector<std::string>* refused_;
   manifest out_;
   std::string path_;
+  git_oid root_{};
+  std::size_t paths_ = 0;                               ///< looked at so far, directories as well
   std::unordered_map<std::string, std::size_t> counts_; ///< tree → paths below it
 };
 

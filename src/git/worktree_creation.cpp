@@ -11,7 +11,6 @@
 #include "git/handle.hpp"
 #include "git/index_writer.hpp"
 #include "git/local_branch.hpp"
-#include "git/loose_reader.hpp"
 #include "git/object_id.hpp"
 #include "git/recovery.hpp"
 #include "git/registration.hpp"
@@ -27,12 +26,11 @@ result<descriptor> make_directory(int parent, const char* name) {
   return open_directory(parent, name, name);
 }
 
-std::vector<index_record> records_of(const manifest& files, const std::vector<file_stamp>& stamps) {
-  std::vector<index_record> records;
-  records.reserve(files.entries.size());
-  for (std::size_t i = 0; i < files.entries.size(); ++i)
-    records.push_back({files.entries[i].path, files.entries[i].id, files.entries[i].mode, stamps[i]});
-  return records;
+index_serialiser serialiser_for(const manifest& files) {
+  std::size_t path_bytes = 0;
+  for (const auto& entry : files.entries)
+    path_bytes += entry.path.size();
+  return {files.entries.size(), path_bytes};
 }
 
 } // namespace
@@ -80,7 +78,7 @@ result<worktree_restored> create_worktree(const worktree_place& place, git_repos
   const int registration = staged->registration.get();
 
   manifest files;
-  std::vector<file_stamp> stamps;
+  index_serialiser index(0, 0);
   progress_reporter progress(observe, worktree_step::files);
   worktree_restored restored;
   if (target.commit) {
@@ -94,19 +92,22 @@ result<worktree_restored> create_worktree(const worktree_place& place, git_repos
     auto conversion = checkout_conversion::open(*objects, *target.commit, files);
     if (!conversion) return conversion.error();
     progress.begin(worktree_step::files, static_cast<std::int64_t>(files.entries.size()));
+    index = serialiser_for(files);
     worktree_writer writer(*objects, *conversion, job.cancel);
-    auto written = writer.write_all_into(root, files, progress);
+    // While the path is at hand: a walk over all of them afterwards would find them in no cache.
+    auto written = writer.write_all_into(root, files, progress, [&](const auto& entry, const file_stamp& stamp) {
+      index.add({entry.path, entry.id, entry.mode, stamp});
+    });
     if (!written) return written.error();
-    stamps = std::move(*written);
     restored.reported = conversion->reports();
   }
-  auto index = serialise_index(records_of(files, stamps), files.trees);
-  if (!index) return index.error();
+  auto index_bytes = index.finish(files.trees);
+  if (!index_bytes) return index_bytes.error();
   const auto commit = target.commit ? to_hex(*target.commit) : std::string();
   if (const int failed = fault_point("dot-git-written"); failed != 0)
     return disk_error(failed, ".git", "cannot be written");
   if (auto done = create_file(root, ".git", dot_git_content(place)); !done) return done.error();
-  if (auto done = write_registration(registration, place, job.branch, commit, *index); !done) return done.error();
+  if (auto done = write_registration(registration, place, job.branch, commit, *index_bytes); !done) return done.error();
   if (auto done = note_point(registration, job); !done) return done.error();
 
   if (is_cancelled(job.cancel)) return cancelled_error(job.agent_id);
@@ -118,7 +119,7 @@ result<worktree_restored> create_worktree(const worktree_place& place, git_repos
   if (auto done = publish(place, *staged); !done) return done.error();
 
   progress.begin(worktree_step::verifying, static_cast<std::int64_t>(files.entries.size()));
-  if (auto sound = verify_worktree(place, job.branch, target.commit, files.entries.size()); !sound)
+  if (auto sound = verify_worktree(place, repository, job.branch, target.commit, files.entries.size()); !sound)
     return sound.error();
   progress.finish();
   restored.commit = commit;
@@ -130,24 +131,30 @@ result<worktree_restored> create_worktree(const worktree_place& place, git_repos
   return restored;
 }
 
-result<void> verify_worktree(const worktree_place& place, const std::string& branch,
+result<void> verify_worktree(const worktree_place& place, git_repository* repository, const std::string& branch,
                              const std::optional<git_oid>& commit, std::size_t entries) {
   const auto wrong = [&](std::string_view what) {
     return error{error_code::corrupt, place.worktree.native(),
                  fmt::format("was written, and then {}; it is tried again", what)};
   };
-  repository_handle opened;
-  if (const auto rc = open_worktree_repository(out(opened), place.worktree.c_str()); rc != 0)
-    return last_error(rc, place.worktree.native());
-  reference_handle head;
-  if (const auto rc = git_reference_lookup(out(head), opened.get(), "HEAD"); rc != 0)
-    return last_error(rc, place.worktree.native());
-  const auto* on = git_reference_symbolic_target(head.get());
-  if (branch.empty() ? on != nullptr : on == nullptr || "refs/heads/" + branch != on)
+  const auto root = open_directory(place.worktrees.get(), place.agent_id.c_str(), place.agent_id);
+  if (!root) return root.error();
+  const auto found = read_registration(place.registrations.get(), place.agent_id);
+  if (!found || read_dot_git(root->get()) != place.registration || found->worktree != place.worktree ||
+      !found->has_commondir)
+    return wrong("it and its registration do not name each other");
+  if (found->head_branch() != (branch.empty() ? std::nullopt : std::optional(branch)))
     return wrong("HEAD is not on its branch");
-  git_oid tip{};
-  const auto rc = git_reference_name_to_id(&tip, opened.get(), "HEAD");
-  if (commit ? rc != 0 || !same(tip, *commit) : rc != GIT_ENOTFOUND) return wrong("HEAD is at another commit");
+  std::optional<git_oid> tip;
+  if (!branch.empty()) {
+    git_oid id{};
+    const auto rc = git_reference_name_to_id(&id, repository, ("refs/heads/" + branch).c_str());
+    if (rc != 0 && rc != GIT_ENOTFOUND) return last_error(rc, place.worktree.native());
+    if (rc == 0) tip = id;
+  } else if (const auto detached = parse_oid(found->head.value_or(std::string()))) {
+    tip = *detached;
+  }
+  if (tip.has_value() != commit.has_value() || (tip && !same(*tip, *commit))) return wrong("HEAD is at another commit");
   const auto registration = open_directory(place.registrations.get(), place.agent_id.c_str(), place.agent_id);
   if (!registration) return registration.error();
   const auto index = read_index_moment(registration->get(), (place.registration / "index").native());

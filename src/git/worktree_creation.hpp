@@ -33,9 +33,10 @@ result<worktree_restored> create_worktree(const worktree_place& place, git_repos
 /// Remembers the job's recovery point, if it has one, in a registration that is being made.
 result<void> note_point(int registration, const worktree_job& job);
 
-/// Opens the worktree as git would and compares: HEAD on `branch` (empty: detached) at `commit` (nothing: unborn), the
-/// index readable with `entries` entries. `corrupt` when they disagree.
-result<void> verify_worktree(const worktree_place& place, const std::string& branch,
+/// Reads what git would open the worktree by and compares: it and its registration name each other, HEAD on `branch`
+/// (empty: detached) at `commit` (nothing: unborn), the index readable with `entries` entries. `corrupt` when they
+/// disagree.
+result<void> verify_worktree(const worktree_place& place, git_repository* repository, const std::string& branch,
                              const std::optional<git_oid>& commit, std::size_t entries);
 
 } // namespace townkeeper::git

@@ -351,8 +351,9 @@ private:
     const auto wanted = head_content(move_.branch);
     if (const auto head = read_small_file(registration_.get(), "HEAD", max_note_bytes); !head || *head != wanted)
       if (auto done = replace_file(registration_.get(), "HEAD", wanted); !done) return done;
-    note_in_reflog(registration_.get(), reflog_line(move_.from ? to_hex(*move_.from) : null_oid_hex, to_hex(move_.to),
-                                                    "townkeeper: moved to " + move_.branch));
+    note_in_reflog(registration_.get(), "logs/HEAD",
+                   reflog_line(move_.from ? to_hex(*move_.from) : null_oid_hex, to_hex(move_.to),
+                               "townkeeper: moved to " + move_.branch));
     if (const int failed = fault_point("move-note-removed"); failed != 0)
       return disk_error(failed, move_note, "cannot be removed");
     if (::unlinkat(registration_.get(), move_note, 0) != 0 && errno != ENOENT)

@@ -28,7 +28,7 @@ void progress_reporter::begin(worktree_step step, std::int64_t files_total) {
 }
 
 void progress_reporter::file_done() {
-  ++now_at_.files_done;
+  if (++now_at_.files_done % files_per_look != 0) return;
   if (std::chrono::steady_clock::now() - last_told_ >= least_interval) tell();
 }
 
@@ -44,24 +44,29 @@ void progress_reporter::tell() {
 
 // -- writing -----------------------------------------------------------------
 
-result<std::vector<file_stamp>> worktree_writer::write_all_into(int root, const manifest& files,
-                                                                progress_reporter& progress) {
-  std::vector<file_stamp> stamps;
-  stamps.reserve(files.entries.size());
-  directory_stack directories(root);
+result<void> worktree_writer::write_all_into(int root, const manifest& files, progress_reporter& progress,
+                                             const written_observer& written) {
+  directory_stack directories(root, &closing_);
   for (const auto& entry : files.entries) {
     if (is_cancelled(cancel_)) return cancelled_error("worktree");
     auto directory = directories.enter(parent_of(entry.path), directory_stack::on_missing::must_be_new);
     if (!directory) return directory.error();
-    auto stamp = write_one(*directory, leaf_of(entry.path), entry);
+    auto stamp = write(*directory, leaf_of(entry.path), entry);
     if (!stamp) return stamp.error();
-    stamps.push_back(*stamp);
+    if (written) written(entry, *stamp);
     progress.file_done();
   }
-  return stamps;
+  closing_.close_all();
+  return {};
 }
 
 result<file_stamp> worktree_writer::write_one(int directory, const char* leaf, const manifest_entry& entry) {
+  auto stamp = write(directory, leaf, entry);
+  closing_.close_all();
+  return stamp;
+}
+
+result<file_stamp> worktree_writer::write(int directory, const char* leaf, const manifest_entry& entry) {
   if (entry.mode == mode_symlink) return write_symlink(directory, leaf, entry);
   if (entry.mode == mode_submodule) return make_submodule_directory(directory, leaf, entry);
   return write_file(directory, leaf, entry);
@@ -73,7 +78,7 @@ result<file_stamp> worktree_writer::write_file(int directory, const char* leaf, 
   const std::string_view content =
       entry.as_it_is ? (*blob)->bytes : conversion_.to_worktree(entry, (*blob)->bytes, buffer_);
   const ::mode_t permissions = entry.mode == mode_executable ? 0777 : 0666; // the umask decides, as with git
-  const descriptor fd(::openat(directory, leaf, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, permissions));
+  descriptor fd(::openat(directory, leaf, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, permissions));
   if (!fd) return cannot_create(errno, entry.path);
   if (const int failed = fault_point("file-written"); failed != 0)
     return disk_error(failed, printable(entry.path), "cannot be written");
@@ -83,6 +88,7 @@ result<file_stamp> worktree_writer::write_file(int directory, const char* leaf, 
   if (::fstat(fd.get(), &st) != 0) return disk_error(errno, printable(entry.path), "cannot be examined");
   if (static_cast<std::size_t>(st.st_size) != content.size())
     return error{error_code::disk, printable(entry.path), "holds fewer bytes than were written"};
+  closing_.add(std::move(fd));
   return stamp_of(st);
 }
 

@@ -2,8 +2,8 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <string>
-#include <vector>
 
 #include "core/error.hpp"
 #include "git/checkout_conversion.hpp"
@@ -29,6 +29,7 @@ public:
 
 private:
   static constexpr std::chrono::milliseconds least_interval{100};
+  static constexpr std::int64_t files_per_look = 8; ///< at the clock
 
   void tell();
 
@@ -46,14 +47,19 @@ public:
       , conversion_(conversion)
       , cancel_(cancel) {}
 
-  /// Writes every path of `files` into the empty directory `root`; the stamps come in the order of `files.entries`.
-  /// Errors: `cancelled`, `disk`, `corrupt`, `invalid_argument`; what was written is then for the caller to remove.
-  result<std::vector<file_stamp>> write_all_into(int root, const manifest& files, progress_reporter& progress);
+  using written_observer = std::function<void(const manifest_entry&, const file_stamp&)>;
+
+  /// Writes every path of `files` into the empty directory `root` and tells `written` of each, in the order of
+  /// `files.entries`. Errors: `cancelled`, `disk`, `corrupt`, `invalid_argument`; what was written is then for the
+  /// caller to remove.
+  result<void> write_all_into(int root, const manifest& files, progress_reporter& progress,
+                              const written_observer& written = {});
 
   /// Writes one path as `leaf` into `directory`, where nothing of that name exists.
   result<file_stamp> write_one(int directory, const char* leaf, const manifest_entry& entry);
 
 private:
+  result<file_stamp> write(int directory, const char* leaf, const manifest_entry& entry);
   result<file_stamp> write_file(int directory, const char* leaf, const manifest_entry& entry);
   result<file_stamp> write_symlink(int directory, const char* leaf, const manifest_entry& entry);
   result<file_stamp> make_submodule_directory(int directory, const char* leaf, const manifest_entry& entry);
@@ -62,6 +68,7 @@ private:
   checkout_conversion& conversion_;
   const cancel_flag& cancel_;
   std::string buffer_;
+  closing_batch closing_; ///< what was written; empty after a call that succeeded
 };
 
 } // namespace townkeeper::git

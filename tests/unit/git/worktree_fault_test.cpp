@@ -5,6 +5,7 @@
 
 #include <thread>
 
+#include "git/handle.hpp"
 #include "git/object_id.hpp"
 #include "git/repository_layout.hpp"
 #include "git/worktree_creation.hpp"
@@ -318,14 +319,34 @@ TEST_CASE("a worktree that is not what was written is not verified") {
   REQUIRE(place);
   const auto at = git::parse_oid(first);
   REQUIRE(at);
-  const auto verified = [&](std::size_t entries = 2) { return git::verify_worktree(*place, "work", *at, entries); };
+  git::repository_handle repository;
+  REQUIRE(git_repository_open_bare(git::out(repository), rig.repository().c_str()) == 0);
+  const auto verified = [&](std::size_t entries = 2) {
+    return git::verify_worktree(*place, repository.get(), "work", *at, entries);
+  };
   REQUIRE(verified());
 
   CHECK(verified(3).error().code == error_code::corrupt);
   const auto head = test::read(rig.registration() / "HEAD");
   test::write(rig.registration() / "HEAD", "ref: refs/heads/main\n");
   CHECK(verified().error().code == error_code::corrupt);
+  test::write(rig.registration() / "HEAD", first + "\n");
+  CHECK(verified().error().code == error_code::corrupt);
+  CHECK(git::verify_worktree(*place, repository.get(), "", *at, 2)); // detached, where it should be
+  CHECK(git::verify_worktree(*place, repository.get(), "", {}, 2).error().code == error_code::corrupt);
   test::write(rig.registration() / "HEAD", head);
+  for (const auto& [file, other] : {std::pair{rig.worktree() / ".git", "gitdir: /elsewhere\n"},
+                                    std::pair{rig.registration() / "gitdir", "/elsewhere/.git\n"}}) {
+    INFO(file);
+    const auto content = test::read(file);
+    test::write(file, other);
+    CHECK(verified().error().code == error_code::corrupt);
+    test::write(file, content);
+  }
+  fs::rename(rig.registration() / "commondir", rig.registration() / "away");
+  CHECK(verified().error().code == error_code::corrupt);
+  fs::rename(rig.registration() / "away", rig.registration() / "commondir");
+  REQUIRE(verified());
   const auto main = run_git(rig.repository(), {"rev-parse", "main"});
   run_git(rig.repository(), {"update-ref", "refs/heads/work", main});
   CHECK(verified().error().code == error_code::corrupt);

@@ -1,6 +1,10 @@
 // Trees no honest git writes: refused with the path named, before anything reaches the disk.
 #include <catch2/catch_test_macros.hpp>
+#include <fmt/core.h>
 
+#include "git/handle.hpp"
+#include "git/object_id.hpp"
+#include "git/tree_reader.hpp"
 #include "worktree_rig.hpp"
 
 using namespace townkeeper;
@@ -133,6 +137,27 @@ TEST_CASE("a tree that names billions of paths in a few objects is refused, and 
     tree = rig.tree(entries);
   }
   CHECK(rig.refusal(tree).code == error_code::too_large);
+}
+
+TEST_CASE("a tree of more paths than are remembered before they are counted is taken") {
+  const hostile_rig rig;
+  std::vector<raw_tree_entry> leaf;
+  for (int i = 0; i < 300; ++i)
+    leaf.push_back({"100644", fmt::format("{:03}", i), rig.blob});
+  const auto directory = rig.tree(leaf);
+  std::vector<raw_tree_entry> entries;
+  for (int i = 0; i < 200; ++i)
+    entries.push_back({"40000", fmt::format("{:03}", i), directory});
+  const auto root = git::parse_oid(rig.tree(entries));
+  REQUIRE(root);
+  git::repository_handle repository;
+  REQUIRE(git_repository_open_bare(git::out(repository), rig.repository().c_str()) == 0);
+  auto objects = git::object_store::open(repository.get());
+  REQUIRE(objects);
+  const auto files = git::read_manifest(*objects, *root, {});
+  REQUIRE(files);
+  CHECK(files->entries.size() == 60'000);
+  CHECK(files->trees.size() == 201);
 }
 
 TEST_CASE("modes that old gits wrote are read as what they mean") {

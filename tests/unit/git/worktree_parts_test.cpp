@@ -5,8 +5,10 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <atomic>
 #include <csignal>
+#include <set>
 #include <thread>
 
 #include "git/descriptor.hpp"
@@ -81,6 +83,33 @@ TEST_CASE("a write that is cut short is an error, not a short file that counts a
 }
 
 // -- directories ----------------------------------------------------------------
+
+TEST_CASE("a batch closes what it was given, and nothing of others that lies between") {
+  const temp_dir dir;
+  const auto is_open = [](int fd) { return ::fcntl(fd, F_GETFD) != -1; };
+  std::vector<descriptor> others;
+  std::set<int> given; // a number that became free may be given again, or be another's
+  {
+    closing_batch batch;
+    batch.close_all();
+    batch.add(descriptor());
+    for (std::size_t i = 0; i < 3 * closing_batch::capacity; ++i) {
+      auto fd = open_path(dir.path());
+      if (i % 7 == 3) {
+        given.erase(fd.get());
+        others.push_back(std::move(fd));
+        continue;
+      }
+      const auto number = *given.insert(fd.get()).first;
+      batch.add(std::move(fd));
+      CHECK(is_open(number));
+      const auto waiting = std::count_if(given.begin(), given.end(), is_open);
+      CHECK(static_cast<std::size_t>(waiting) <= closing_batch::capacity);
+    }
+  }
+  CHECK(std::all_of(others.begin(), others.end(), [&](const auto& other) { return is_open(other.get()); }));
+  CHECK(std::none_of(given.begin(), given.end(), is_open));
+}
 
 TEST_CASE("a directory stack never goes through a link, wherever it stands") {
   const temp_dir dir, elsewhere;
@@ -230,6 +259,20 @@ TEST_CASE("a registration says which branch is taken, also while it is rebased")
   CHECK(r()->is_on("gt/x"));
   fs::create_symlink("HEAD", dir.path() / "a1/locked");
   CHECK(r()->is_locked);
+}
+
+TEST_CASE("a reflog is appended to, whatever stands in it; where it cannot be, nothing fails") {
+  const temp_dir dir;
+  const auto root = open_path(dir.path());
+  note_in_reflog(root.get(), "logs/refs/heads/a/b", "first\n");
+  note_in_reflog(root.get(), "logs/refs/heads/a/b", "second\n");
+  CHECK(read(dir.path() / "logs/refs/heads/a/b") == "first\nsecond\n");
+  note_in_reflog(root.get(), "logs/refs/heads/a", "a directory\n");
+  note_in_reflog(root.get(), "logs/refs/heads/a/b/c", "below a file\n");
+  fs::create_symlink(dir.path() / "elsewhere", dir.path() / "logs/HEAD");
+  note_in_reflog(root.get(), "logs/HEAD", "through a link\n");
+  CHECK_FALSE(fs::exists(dir.path() / "elsewhere"));
+  CHECK(read(dir.path() / "logs/refs/heads/a/b") == "first\nsecond\n");
 }
 
 TEST_CASE("a lock whose file a living process holds open stays; without one it goes") {
