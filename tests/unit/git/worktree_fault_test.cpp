@@ -350,6 +350,8 @@ TEST_CASE("a worktree that is not what was written is not verified") {
   const auto main = run_git(rig.repository(), {"rev-parse", "main"});
   run_git(rig.repository(), {"update-ref", "refs/heads/work", main});
   CHECK(verified().error().code == error_code::corrupt);
+  run_git(rig.repository(), {"update-ref", "-d", "refs/heads/work"});
+  CHECK(verified().error().code == error_code::corrupt);
   run_git(rig.repository(), {"update-ref", "refs/heads/work", first});
   REQUIRE(verified());
   test::write(rig.registration() / "index", "nothing");
