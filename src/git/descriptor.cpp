@@ -80,14 +80,15 @@ void closing_batch::add(descriptor fd) noexcept {
 }
 
 void closing_batch::close_all() noexcept {
-  // Other threads open descriptors in between: only numbers that were given to this batch may lie in a range.
-  const auto end = waiting_.begin() + static_cast<std::ptrdiff_t>(count_);
-  std::sort(waiting_.begin(), end);
-  for (auto first = waiting_.begin(); first != end;) {
-    const auto after = std::adjacent_find(first, end, [](int a, int b) { return b != a + 1; });
-    const auto last = after == end ? end - 1 : after;
-    if (::close_range(static_cast<unsigned>(*first), static_cast<unsigned>(*last), 0) != 0)
-      std::for_each(first, last + 1, [](int fd) { ::close(fd); });
+  std::sort(waiting_.data(), waiting_.data() + count_);
+  for (std::size_t first = 0; first < count_;) {
+    // Other threads open descriptors in between: only numbers that were given to this batch may lie in a range.
+    auto last = first;
+    while (last + 1 < count_ && waiting_[last + 1] == waiting_[last] + 1)
+      ++last;
+    if (::close_range(static_cast<unsigned>(waiting_[first]), static_cast<unsigned>(waiting_[last]), 0) != 0)
+      for (auto i = first; i <= last; ++i)
+        ::close(waiting_[i]);
     first = last + 1;
   }
   count_ = 0;
