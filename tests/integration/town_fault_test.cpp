@@ -266,6 +266,9 @@ TEST_CASE(
   INFO(box.log());
   REQUIRE(box.wait_for_phase("ready"));
   REQUIRE(test::wait_until([&] { return dispatched(admin.dispatches(), "bob", 1) == 1; }));
+  // An agent whose start is on its way when the container drains is started by none.
+  for (const auto* agent : {"ada", "bob", "cyd"})
+    REQUIRE(test::wait_until([&] { return workers.all(agent, "start").size() == 1; }));
   box.terminate();
   REQUIRE(box.wait_for_exit() == 0);
   // ada moves to another rig, bob's bead is done, cyd's rig is deleted.
