@@ -53,11 +53,11 @@ bool is_file(const manifest_entry& entry) {
 struct nested_path {
   std::string repository, below;
 };
-nested_path split(const std::string& path) {
-  for (std::size_t at = path.find('/'); at != std::string::npos; at = path.find('/', at + 1)) {
-    const auto rest = std::string_view(path).substr(at + 1);
+nested_path split(std::string_view path) {
+  for (std::size_t at = path.find('/'); at != std::string_view::npos; at = path.find('/', at + 1)) {
+    const auto rest = path.substr(at + 1);
     if (rest.starts_with(stand_in) && (rest.size() == stand_in.size() || rest[stand_in.size()] == '/'))
-      return {path.substr(0, at), std::string(rest.substr(stand_in.size()))};
+      return {std::string(path.substr(0, at)), std::string(rest.substr(stand_in.size()))};
   }
   return {};
 }
@@ -77,8 +77,8 @@ result<std::vector<std::string>> write_operation(object_store& objects, const po
       refused.push_back(fmt::format("{}: is no file of an operation", printable(entry.path)));
       continue;
     }
-    if (auto done = put(objects, directories, entry.path, entry); !done) return done.error();
-    written.push_back(entry.path);
+    if (auto done = put(objects, directories, std::string(entry.path), entry); !done) return done.error();
+    written.emplace_back(entry.path);
   }
   report_refused(refused, reported);
   return written;

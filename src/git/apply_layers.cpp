@@ -85,7 +85,7 @@ result<void> merge(point_files& files, const manifest& raw) {
     if (bytes == exact.end() || (entry.mode != mode_file && entry.mode != mode_executable)) continue;
     entry.id = bytes->second->id;
     entry.as_it_is = true;
-    files.unlike_blob.insert(entry.path);
+    files.unlike_blob.emplace(entry.path);
   }
   return {};
 }
@@ -144,20 +144,20 @@ point_changes changes_in(const point_files& files) {
   point_changes changes;
   const auto staged = difference(files.head, files.index);
   const auto unstaged = difference(files.index, files.worktree);
-  std::set<std::string> paths;
+  std::set<std::string_view> paths;
   for (const auto* entry : staged.removed)
     paths.insert(entry->path);
   for (const auto& w : staged.written)
     paths.insert(w.entry->path);
   changes.staged.assign(paths.begin(), paths.end());
-  std::set<std::string> modified;
+  std::set<std::string_view> modified;
   for (const auto& w : unstaged.written)
     modified.insert(w.entry->path);
   for (const auto* entry : unstaged.removed)
-    if (!modified.contains(entry->path)) changes.deleted.push_back(entry->path);
+    if (!modified.contains(entry->path)) changes.deleted.emplace_back(entry->path);
   changes.modified.assign(modified.begin(), modified.end());
   for (const auto& entry : files.untracked.entries)
-    changes.untracked.push_back(entry.path);
+    changes.untracked.emplace_back(entry.path);
   return changes;
 }
 

@@ -31,10 +31,11 @@ result<point_layers> read_layers(object_store& objects, const git_oid& point);
 
 /// Every file a point brings to the disk.
 struct point_files {
-  manifest head, index;              ///< what HEAD's commit and the index hold
-  manifest worktree;                 ///< the paths of the index, as they are on the disk
-  manifest untracked;                ///< every other one
-  std::vector<manifest_entry> all;   ///< both, in index order, with the exact bytes where a filter would give others
+  manifest head, index;            ///< what HEAD's commit and the index hold
+  manifest worktree;               ///< the paths of the index, as they are on the disk
+  manifest untracked;              ///< every other one
+  std::vector<manifest_entry> all; ///< both (which hold the text of their paths), in index order, with the exact bytes
+                                   ///< where a filter would give others
   std::set<std::string> unlike_blob; ///< paths written with exact bytes: no index entry says what they hold
   std::vector<std::string> refused;  ///< paths that must not reach the disk, and why
 };

@@ -54,7 +54,7 @@ result<bool> tree_mentions_a_conversion(object_store& objects, const manifest& f
   if (!files.has_attributes_file) return false;
   for (const auto& entry : files.entries) {
     if (entry.mode != mode_file && entry.mode != mode_executable) continue;
-    if (std::string_view(leaf_of(entry.path)) != ".gitattributes") continue;
+    if (std::string_view(leaf_of(entry)) != ".gitattributes") continue;
     auto blob = objects.read(entry.id, GIT_OBJECT_BLOB);
     if (!blob) return blob.error();
     if (mentions_a_conversion((*blob)->bytes)) return true;
@@ -82,7 +82,7 @@ std::string described(std::size_t count, const std::string& first_path, std::str
 
 } // namespace
 
-void checkout_conversion::occurrence::note(const std::string& path) {
+void checkout_conversion::occurrence::note(std::string_view path) {
   if (count++ == 0) first_path = path;
 }
 
@@ -125,7 +125,7 @@ result<checkout_conversion> checkout_conversion::open(object_store& objects, con
   return c;
 }
 
-checkout_conversion::actions checkout_conversion::actions_for(const std::string& path) {
+checkout_conversion::actions checkout_conversion::actions_for(const manifest_entry& entry) {
   std::array<const char*, 6> names{"text", "crlf", "eol", "ident", "filter", "working-tree-encoding"};
   std::array<const char*, 6> values{};
   git_attr_options options{};
@@ -135,7 +135,7 @@ checkout_conversion::actions checkout_conversion::actions_for(const std::string&
   actions a;
   // libgit2 fails here only for memory or an unreadable attributes file; the blob's own bytes are then the honest
   // result.
-  if (git_attr_get_many_ext(values.data(), repository_, &options, path.c_str(), names.size(), names.data()) != 0)
+  if (git_attr_get_many_ext(values.data(), repository_, &options, entry.path.data(), names.size(), names.data()) != 0)
     return a;
   const auto [text_value, crlf_value, eol_value, ident_value, filter_value, encoding_value] = values;
 
@@ -166,7 +166,7 @@ checkout_conversion::actions checkout_conversion::actions_for(const std::string&
 std::string_view checkout_conversion::to_worktree(const manifest_entry& entry, std::string_view blob,
                                                   std::string& buffer) {
   if (!active_) return blob;
-  const auto wanted = actions_for(entry.path);
+  const auto wanted = actions_for(entry);
   note_filter(wanted.filter, entry.path);
 
   auto current = blob;
@@ -191,7 +191,7 @@ std::string_view checkout_conversion::to_worktree(const manifest_entry& entry, s
   return current;
 }
 
-void checkout_conversion::note_filter(const std::string& driver, const std::string& path) {
+void checkout_conversion::note_filter(const std::string& driver, std::string_view path) {
   if (driver.empty()) return;
   if (driver == "lfs") {
     lfs_.note(path);

@@ -43,12 +43,12 @@ private:
   struct occurrence {
     std::size_t count = 0;
     std::string first_path;
-    void note(const std::string& path);
+    void note(std::string_view path);
   };
 
   checkout_conversion() = default;
-  actions actions_for(const std::string& path);
-  void note_filter(const std::string& driver, const std::string& path);
+  actions actions_for(const manifest_entry& entry);
+  void note_filter(const std::string& driver, std::string_view path);
 
   git_repository* repository_ = nullptr;
   git_oid commit_{};

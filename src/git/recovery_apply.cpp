@@ -234,7 +234,7 @@ private:
       if (tracked.contains(entry.path)) continue;
       auto directory = directories.enter(parent_of(entry.path), directory_stack::on_missing::fail);
       struct stat st {};
-      if (directory && ::fstatat(*directory, leaf_of(entry.path), &st, AT_SYMLINK_NOFOLLOW) == 0)
+      if (directory && ::fstatat(*directory, leaf_of(entry), &st, AT_SYMLINK_NOFOLLOW) == 0)
         return error{error_code::dirty, printable(entry.path),
                      "is an ignored file here, and the point has one of that name; move it away and try again"};
     }
@@ -250,7 +250,7 @@ private:
       auto directory = directories.enter(parent_of(at->path), directory_stack::on_missing::fail);
       if (!directory) continue;
       const int flags = at->mode == mode_submodule ? AT_REMOVEDIR : 0;
-      if (::unlinkat(*directory, leaf_of(at->path), flags) != 0 && errno != ENOENT)
+      if (::unlinkat(*directory, leaf_of(*at), flags) != 0 && errno != ENOENT)
         return disk_error(errno, printable(at->path), "cannot be removed");
       remove_emptied(directories, std::string(parent_of(at->path)));
     }
@@ -278,7 +278,7 @@ private:
       if (unchanged_.contains(entry.path)) continue;
       auto directory = directories.enter(parent_of(entry.path), directory_stack::on_missing::create);
       if (!directory) return directory.error();
-      auto stamp = writer.write_one(*directory, leaf_of(entry.path), entry);
+      auto stamp = writer.write_one(*directory, leaf_of(entry), entry);
       if (!stamp) return stamp.error();
       written_.insert_or_assign(entry.path, written_file{&entry, *stamp});
     }

@@ -22,7 +22,8 @@ using pack_builder = std::unique_ptr<git_packbuilder, free_with<git_packbuilder_
 
 std::vector<std::string> paths_of(const std::vector<manifest_entry>& entries) {
   std::vector<std::string> paths;
-  std::transform(entries.begin(), entries.end(), std::back_inserter(paths), [](const auto& e) { return e.path; });
+  std::transform(entries.begin(), entries.end(), std::back_inserter(paths),
+                 [](const auto& e) { return std::string(e.path); });
   return paths;
 }
 

@@ -15,6 +15,7 @@ namespace {
 
 constexpr std::uint32_t mode_directory = 0040000;
 constexpr std::uint32_t mode_type_mask = 0170000;
+constexpr std::size_t least_entry_bytes = 5 + 1 + 1 + 1 + GIT_OID_SHA1_SIZE; ///< mode, space, a name of one byte, NUL
 constexpr std::size_t uncounted_paths = 50'000; ///< of these nothing much is remembered, whatever follows
 
 struct raw_entry {
@@ -68,6 +69,7 @@ public:
 
   result<manifest> run(const git_oid& root) {
     root_ = root;
+    out_.texts = std::make_unique<std::pmr::monotonic_buffer_resource>();
     if (auto done = descend(root, {}); !done) return done.error();
     return std::move(out_);
   }
@@ -97,6 +99,7 @@ private:
 
   result<std::vector<raw_entry>> parse(std::string_view bytes) const {
     std::vector<raw_entry> entries;
+    entries.reserve(bytes.size() / least_entry_bytes);
     while (!bytes.empty()) {
       raw_entry e;
       std::size_t at = 0;
@@ -120,6 +123,7 @@ private:
   /// show them.
   static bool names_file_and_directory(const std::vector<raw_entry>& entries) {
     std::vector<std::string_view> files;
+    files.reserve(entries.size());
     for (const auto& e : entries) {
       if (!e.is_directory()) {
         files.push_back(e.name);
@@ -182,10 +186,16 @@ private:
     } else {
       if (mode != e.raw_mode) out_.trees[parent].exact = false;
       if (e.name == ".gitattributes" && mode != mode_submodule) out_.has_attributes_file = true;
-      out_.entries.push_back({path_, e.id, mode, false});
+      out_.entries.push_back({kept(path_), e.id, mode, false});
     }
     path_.resize(length);
     return {};
+  }
+
+  std::string_view kept(const std::string& path) {
+    auto* text = static_cast<char*>(out_.texts->allocate(path.size() + 1, alignof(char)));
+    std::memcpy(text, path.c_str(), path.size() + 1);
+    return {text, path.size()};
   }
 
   object_store& objects_;

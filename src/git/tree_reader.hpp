@@ -3,7 +3,10 @@
 #include <git2.h>
 
 #include <cstdint>
+#include <memory>
+#include <memory_resource>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/error.hpp"
@@ -22,12 +25,19 @@ inline constexpr std::uint32_t mode_submodule = 0160000;
 /// few kilobytes.
 inline constexpr std::size_t max_tree_paths = 2'000'000;
 
+/// Borrows the text of its path from the manifest that was read (or from whoever made the entry).
 struct manifest_entry {
-  std::string path; ///< relative to the worktree, checked by path_rules
+  std::string_view path; ///< relative to the worktree, checked by path_rules; a NUL follows it
   git_oid id{};
   std::uint32_t mode = 0; ///< one of the four above
   bool as_it_is = false;  ///< the blob holds the file's very bytes: no conversion
 };
+
+/// The part of its path after the last slash.
+inline const char* leaf_of(const manifest_entry& entry) noexcept {
+  const auto slash = entry.path.rfind('/');
+  return slash == std::string_view::npos ? entry.path.data() : entry.path.data() + slash + 1;
+}
 
 /// One directory of the tree, as the index's TREE extension lists it.
 struct manifest_tree {
@@ -43,6 +53,8 @@ struct manifest {
   std::vector<manifest_entry> entries;
   std::vector<manifest_tree> trees;
   bool has_attributes_file = false; ///< a `.gitattributes` stands somewhere in it
+  /// The text of the paths, in a few blocks: a string each would cost as much as writing every thirtieth file.
+  std::unique_ptr<std::pmr::monotonic_buffer_resource> texts;
 };
 
 /// Reads the tree `root` whole. Errors: `invalid_argument` for a path that must not reach the disk (nothing was

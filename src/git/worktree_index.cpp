@@ -94,7 +94,7 @@ result<void> rebuild_index(const worktree_place& place, int worktree, int regist
     if (is_cancelled(cancel)) return cancelled_error(place.agent_id);
     file_stamp stamp;
     if (auto directory = directories.enter(parent_of(entry.path), directory_stack::on_missing::fail)) {
-      auto same = comparison.stamp_if_same(*directory, leaf_of(entry.path), entry);
+      auto same = comparison.stamp_if_same(*directory, leaf_of(entry), entry);
       if (!same) return same.error();
       stamp = same->value_or(file_stamp{});
     } else if (directory.error().code == error_code::disk) {

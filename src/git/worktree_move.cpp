@@ -132,7 +132,7 @@ private:
   /// A changed `.gitattributes` gives other bytes to files whose blobs did not change.
   result<void> add_other_conversions() {
     const auto is_attributes = [](const manifest_entry* e) {
-      return e != nullptr && std::string_view(leaf_of(e->path)) == ".gitattributes";
+      return e != nullptr && std::string_view(leaf_of(*e)) == ".gitattributes";
     };
     const bool changed =
         std::any_of(changes_.removed.begin(), changes_.removed.end(), is_attributes) ||
@@ -161,7 +161,7 @@ private:
 
   // -- before anything is touched ---------------------------------------------
 
-  error in_the_way(const std::string& path) const {
+  error in_the_way(std::string_view path) const {
     return {error_code::dirty, printable(path), "holds something that no commit put there"};
   }
 
@@ -178,7 +178,7 @@ private:
   /// `entry` is what the path is for; `old` what the old commit has there, if anything.
   result<void> check_path(directory_stack& directories, const manifest_entry& entry, const manifest_entry* old) {
     if (is_cancelled(cancel_)) return cancelled_error(place_.agent_id);
-    const auto* leaf = leaf_of(entry.path);
+    const auto* leaf = leaf_of(entry);
     auto directory = directories.enter(parent_of(entry.path), directory_stack::on_missing::fail);
     if (!directory) {
       if (directory.error().code == error_code::not_found) return absent(entry, old);
@@ -200,9 +200,9 @@ private:
   }
 
   /// Some directory of the path is a file or link now, which goes before the path comes (or, resumed, has come).
-  bool lies_below_a_change(const std::string& path) const {
-    for (auto end = path.find('/'); end != std::string::npos; end = path.find('/', end + 1)) {
-      const auto above = std::string_view(path).substr(0, end);
+  bool lies_below_a_change(std::string_view path) const {
+    for (auto end = path.find('/'); end != std::string_view::npos; end = path.find('/', end + 1)) {
+      const auto above = path.substr(0, end);
       if (removed_.contains(above) || (resumed_ && written_.contains(above))) return true;
     }
     return false;
@@ -229,7 +229,7 @@ private:
     auto names = list_directory(opened->get(), printable(entry.path));
     if (!names) return names.error();
     if (names->empty()) return true;
-    return only_removed(opened->get(), entry.path, *names);
+    return only_removed(opened->get(), std::string(entry.path), *names);
   }
 
   result<bool> only_removed(int directory, const std::string& path, const std::vector<std::string>& names) {
@@ -266,8 +266,7 @@ private:
       if (const int failed = fault_point("old-file-removed"); failed != 0)
         return disk_error(failed, printable(entry.path), "cannot be removed");
       // EISDIR, ENOTDIR: an interrupted attempt has put the new thing there already.
-      if (::unlinkat(*directory, leaf_of(entry.path), flags) != 0 && errno != ENOENT && errno != EISDIR &&
-          errno != ENOTDIR)
+      if (::unlinkat(*directory, leaf_of(entry), flags) != 0 && errno != ENOENT && errno != EISDIR && errno != ENOTDIR)
         return disk_error(errno, printable(entry.path), "cannot be removed");
       remove_emptied(directories, std::string(parent_of(entry.path)));
     }
@@ -297,7 +296,7 @@ private:
       if (!directory) return directory.error();
       auto stamp = put(*staging, writer, *directory, *w.entry);
       if (!stamp) return stamp.error();
-      stamps_.insert_or_assign(w.entry->path, *stamp);
+      stamps_.insert_or_assign(std::string(w.entry->path), *stamp);
       progress.file_done();
     }
     done_.files_written = static_cast<std::int64_t>(changes_.written.size());
@@ -307,7 +306,7 @@ private:
 
   result<file_stamp> put(const staging_directory& staging, worktree_writer& writer, int directory,
                          const manifest_entry& entry) {
-    const auto* leaf = leaf_of(entry.path);
+    const auto* leaf = leaf_of(entry);
     if (entry.mode == mode_submodule) {
       if (::mkdirat(directory, leaf, 0777) != 0 && errno != EEXIST)
         return disk_error(errno, printable(entry.path), "cannot be created");

@@ -61,7 +61,7 @@ public:
     auto directory = directories_.enter(parent_of(entry.path), directory_stack::on_missing::fail);
     if (!directory) return false;
     const manifest_entry wanted{entry.path, entry.id, entry.mode};
-    auto same = file_comparison(*objects_, *conversion_).stamp_if_same(*directory, leaf_of(wanted.path), wanted);
+    auto same = file_comparison(*objects_, *conversion_).stamp_if_same(*directory, leaf_of(wanted), wanted);
     if (!same) return same.error();
     return same->has_value();
   }

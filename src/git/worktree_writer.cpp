@@ -11,7 +11,7 @@
 namespace townkeeper::git {
 namespace {
 
-error cannot_create(int errno_value, const std::string& path) {
+error cannot_create(int errno_value, std::string_view path) {
   if (errno_value == EEXIST)
     return {error_code::corrupt, printable(path),
             "the commit names this path twice, or the file system takes it for another one (letter case)"};
@@ -51,7 +51,7 @@ result<void> worktree_writer::write_all_into(int root, const manifest& files, pr
     if (is_cancelled(cancel_)) return cancelled_error("worktree");
     auto directory = directories.enter(parent_of(entry.path), directory_stack::on_missing::must_be_new);
     if (!directory) return directory.error();
-    auto stamp = write(*directory, leaf_of(entry.path), entry);
+    auto stamp = write(*directory, leaf_of(entry), entry);
     if (!stamp) return stamp.error();
     if (written) written(entry, *stamp);
     progress.file_done();
