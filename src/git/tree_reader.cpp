@@ -192,7 +192,7 @@ private:
     return {};
   }
 
-  std::string_view kept(const std::string& path) {
+  std::string_view kept(const std::string& path) const {
     auto* text = static_cast<char*>(out_.texts->allocate(path.size() + 1, alignof(char)));
     std::memcpy(text, path.c_str(), path.size() + 1);
     return {text, path.size()};

@@ -94,9 +94,10 @@ git_oid stored_trees(memory_repository& repository, reader in) {
   return trees.back();
 }
 
-void check(const std::string& path) {
+void check(std::string_view path) {
   require(!path.empty() && path.front() != '/' && path.back() != '/', "a path is relative");
-  require(path.find('\0') == std::string::npos, "a path holds no NUL");
+  require(path.find('\0') == std::string_view::npos, "a path holds no NUL");
+  require(path.data()[path.size()] == '\0', "a NUL follows a path");
   for (std::string_view rest = path;;) {
     const auto end = rest.find('/');
     const auto name = rest.substr(0, end);
@@ -115,7 +116,7 @@ void check(const git::manifest& read) {
                 entry.mode == git::mode_submodule,
             "a mode is one an index knows");
     require(last == nullptr || last->path < entry.path, "paths come in the order of an index, each once");
-    require(last == nullptr || !entry.path.starts_with(last->path + "/"), "no file is a directory too");
+    require(last == nullptr || !entry.path.starts_with(std::string(last->path) + "/"), "no file is a directory too");
     last = &entry;
   }
 }
