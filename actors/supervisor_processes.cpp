@@ -13,7 +13,7 @@ namespace {
 
 constexpr std::chrono::seconds reread_timeout{10};
 constexpr std::chrono::minutes launch_timeout{2};
-constexpr std::chrono::seconds credentials_timeout{90};
+constexpr std::chrono::seconds helper_timeout{90};
 constexpr int not_restored_retry_seconds = 2;
 constexpr int draining_retry_seconds = 10;
 
@@ -158,7 +158,7 @@ supervisor_state::credentials_promise supervisor_state::answer_credentials(const
   }
   if (!rig->second.handle) {
     // Its actor crashed and is not there again yet; what is to be saved does not wait for it.
-    self_->request(config_.town, credentials_timeout, query)
+    self_->request(config_.town, helper_timeout, query)
         .then(
             [promise, url = rig->second.spec.git_url,
              fallback = config_.rig.fallback](git_credentials_answer& answer) mutable {
@@ -172,7 +172,7 @@ supervisor_state::credentials_promise supervisor_state::answer_credentials(const
             });
     return promise;
   }
-  self_->request(rig->second.handle, credentials_timeout, query)
+  self_->request(rig->second.handle, helper_timeout, query)
       .then([promise](git_credentials_answer& answer) mutable { promise.deliver(std::move(answer)); },
             [this, promise, query](const caf::error& e) mutable {
               promise.deliver(git_credentials_answer{

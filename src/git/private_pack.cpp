@@ -19,7 +19,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int fast_compression = 1;
+constexpr int pack_compression = 1;
 constexpr std::size_t header_bytes = 12, hash_bytes = 20;
 constexpr std::size_t write_bytes = std::size_t{256} * 1024;
 /// Offsets in an index of this kind have 31 bits.
@@ -62,7 +62,7 @@ void append_deflated(std::string& to, std::string_view bytes) {
   to.resize(before + room);
   // Cannot fail with that much room, but for memory.
   if (::compress2(reinterpret_cast<Bytef*>(to.data() + before), &room, reinterpret_cast<const Bytef*>(bytes.data()),
-                  bytes.size(), fast_compression) != Z_OK)
+                  bytes.size(), pack_compression) != Z_OK)
     throw std::bad_alloc();
   to.resize(before + room);
 }

@@ -17,7 +17,7 @@ namespace townkeeper::git {
 namespace {
 
 constexpr std::size_t max_index_bytes = std::size_t{1} << 30;
-constexpr int max_reads = 3;
+constexpr int max_index_reads = 3;
 
 /// The one entry that stands for a path in the index commit: its stage 2, else 3, else 1 where it is unmerged; nothing
 /// for intent-to-add, as `git write-tree` has it.
@@ -230,7 +230,7 @@ result<index_moment> read_index_moment(int registration, const std::string& path
     auto bytes = read_small_file(registration, "index", max_index_bytes);
     auto after = read_index_stamp(registration, path);
     if (!after) return after.error();
-    const bool last = attempt == max_reads;
+    const bool last = attempt == max_index_reads;
     if (!last && !moment->same_file(*after)) continue;
     if (!bytes) {
       if (bytes.error().code == error_code::not_found) return index_moment{};

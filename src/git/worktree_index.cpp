@@ -28,7 +28,7 @@ std::pair<std::uint32_t, std::uint32_t> time_of(std::int64_t seconds, std::int64
   return {static_cast<std::uint32_t>(seconds), static_cast<std::uint32_t>(nanoseconds)};
 }
 
-file_stamp stamp_of(const git_index_entry& e) noexcept {
+file_stamp index_stamp(const git_index_entry& e) noexcept {
   return {static_cast<std::uint32_t>(e.ctime.seconds),
           e.ctime.nanoseconds,
           static_cast<std::uint32_t>(e.mtime.seconds),
@@ -72,7 +72,7 @@ result<stamped_paths> trustworthy_stamps(const worktree_place& place, git_index*
   for (std::size_t i = 0; i < count; ++i) {
     const auto* e = git_index_get_byindex(index, i);
     if (GIT_INDEX_ENTRY_STAGE(e) != 0) continue;
-    const auto stamp = stamp_of(*e);
+    const auto stamp = index_stamp(*e);
     if (std::pair(stamp.mtime_s, stamp.mtime_ns) < written) stamps.emplace_hint(stamps.end(), e->path, stamp);
   }
   return stamps;

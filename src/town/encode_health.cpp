@@ -5,7 +5,7 @@
 namespace townkeeper::town {
 namespace {
 
-constexpr std::size_t max_text_bytes = 1024; // the document is published many times a second
+constexpr std::size_t max_health_text_bytes = 1024; // the document is published many times a second
 
 void write(json_writer& out, const agent_health& a) {
   out.begin_object();
@@ -17,7 +17,7 @@ void write(json_writer& out, const agent_health& a) {
   out.member("filesTotal", a.files_total);
   if (a.outcome) out.member("outcome", to_string(*a.outcome));
   out.member("code", a.code);
-  error_member(out, a.failure, max_text_bytes);
+  error_member(out, a.failure, max_health_text_bytes);
   out.end_object();
 }
 
@@ -30,7 +30,7 @@ void write(json_writer& out, const rig_health& r) {
   out.member("totalObjects", r.total_objects);
   out.member("attempts", r.attempts);
   out.member("elapsedMs", r.elapsed_ms);
-  error_member(out, r.failure, max_text_bytes);
+  error_member(out, r.failure, max_health_text_bytes);
   out.list("agents", r.agents, [&](const agent_health& a) { write(out, a); });
   out.end_object();
 }
@@ -39,7 +39,7 @@ void write(json_writer& out, const set_aside_entry& s) {
   out.begin_object();
   if (!s.rig_id.empty()) out.member("rigId", s.rig_id);
   if (!s.agent_id.empty()) out.member("agentId", s.agent_id);
-  out.member("reason", wire_text(s.reason, max_text_bytes));
+  out.member("reason", wire_text(s.reason, max_health_text_bytes));
   out.end_object();
 }
 
@@ -58,7 +58,7 @@ void write(json_writer& out, const agent_protection_health& p) {
   out.member("agentId", p.agent_id);
   if (!p.last_saved_at.empty()) out.member("lastSavedAt", p.last_saved_at);
   out.member("dirtyFiles", p.dirty_files);
-  if (p.failure) out.member("lastError", wire_text(to_string(*p.failure), max_text_bytes));
+  if (p.failure) out.member("lastError", wire_text(to_string(*p.failure), max_health_text_bytes));
   out.end_object();
 }
 
@@ -147,7 +147,7 @@ std::string encode(const health_document& doc) {
     out.key("trouble");
     out.begin_object();
     out.member("code", to_string(doc.trouble->code));
-    out.member("error", wire_text(to_string(*doc.trouble), max_text_bytes));
+    out.member("error", wire_text(to_string(*doc.trouble), max_health_text_bytes));
     out.end_object();
   }
   out.list("rigs", doc.rigs, [&](const rig_health& r) { write(out, r); });

@@ -243,6 +243,9 @@ TEST_CASE("after a whole run full of errors no secret is in argv, in an environm
   const auto before = steps();
   REQUIRE(test::wait_until([&] { return steps() >= before + 2; }));
   run.workers.let_work(false);
+  // Who is in the middle of a step would commit the new file, and push it.
+  for (const auto* agent : {"agent-api", "agent-told"})
+    REQUIRE(test::wait_until([&] { return !run.workers.all(agent, "step").empty() && run.workers.is_idle(agent); }));
 
   // A save that is refused, and one that is not.
   for (const auto* rig : {"api", "told"})

@@ -81,7 +81,7 @@ git_credentials_answer token(const std::string& text, std::optional<std::int64_t
   return {std::optional{git::credentials{"x-access-token", secret{text}}}, expires_in_ms};
 }
 
-auto fails_with(error_code code) {
+auto fetch_fails_with(error_code code) {
   return [code](const git::repository_job&) { return failing<git::repository_restored>(code, "injected"); };
 }
 
@@ -123,7 +123,7 @@ TEST_CASE("a worktree that attaches late is told at once where the repository st
     CHECK(late->failed.empty());
   }
   SECTION("failed") {
-    sim.git->on_fetch = fails_with(error_code::not_found);
+    sim.git->on_fetch = fetch_fails_with(error_code::not_found);
     sim.restore();
     sim.advance(1s);
     sim.attach("a2", late);
@@ -152,7 +152,7 @@ TEST_CASE("a detached worktree hears no more of its rig") {
 
 TEST_CASE("a transient failure has five attempts with backoff and full jitter, then the rig is settled as failed") {
   rig_simulation sim;
-  sim.git->on_fetch = fails_with(error_code::unavailable);
+  sim.git->on_fetch = fetch_fails_with(error_code::unavailable);
   sim.restore();
   sim.advance_until([&] { return !sim.health->rigs_settled.empty(); }, 1min);
   REQUIRE(sim.attempts() == 5);
@@ -190,7 +190,7 @@ TEST_CASE("the pauses between attempts are jittered: another seed, other pauses"
 
 TEST_CASE("a settled rig is tried again every minute, and heals late") {
   rig_simulation sim;
-  sim.git->on_fetch = fails_with(error_code::unavailable);
+  sim.git->on_fetch = fetch_fails_with(error_code::unavailable);
   sim.restore();
   sim.advance_until([&] { return !sim.health->rigs_settled.empty(); }, 1min);
   const auto before = sim.attempts();
@@ -213,7 +213,7 @@ TEST_CASE("a permanent refusal settles at once") {
   const auto code = GENERATE(error_code::not_found, error_code::forbidden, error_code::unsupported,
                              error_code::invalid_argument, error_code::tls_failed, error_code::redirect_refused);
   rig_simulation sim;
-  sim.git->on_fetch = fails_with(code);
+  sim.git->on_fetch = fetch_fails_with(code);
   sim.restore();
   sim.advance(1s);
   CHECK(sim.attempts() == 1);
@@ -241,7 +241,7 @@ TEST_CASE("a 401 refreshes the credentials once; refused again it settles at onc
     CHECK(sim.health->rigs_settled[0].report.attempts == 1); // the refreshed one belongs to the same attempt
   }
   SECTION("refused") {
-    sim.git->on_fetch = fails_with(error_code::unauthorized);
+    sim.git->on_fetch = fetch_fails_with(error_code::unauthorized);
     sim.restore();
     sim.advance(1s);
     REQUIRE(sim.health->rigs_settled.size() == 1);
@@ -255,7 +255,7 @@ TEST_CASE("a 401 refreshes the credentials once; refused again it settles at onc
 
 TEST_CASE("a 401 whose refresh fails settles or is retried as the refresh's own failure says") {
   rig_simulation sim;
-  sim.git->on_fetch = fails_with(error_code::unauthorized);
+  sim.git->on_fetch = fetch_fails_with(error_code::unauthorized);
   sim.town_said->on_credentials = [&](const git_credentials_query& q) -> std::optional<git_credentials_answer> {
     if (!q.refresh) return token("stale");
     return git_credentials_answer{error{error_code::unavailable, "r", "the town says 500"}, std::nullopt};
@@ -269,7 +269,7 @@ TEST_CASE("a 401 whose refresh fails settles or is retried as the refresh's own 
 
 TEST_CASE("credentials are cached until a minute before they expire") {
   rig_simulation sim;
-  sim.git->on_fetch = fails_with(error_code::unavailable);
+  sim.git->on_fetch = fetch_fails_with(error_code::unavailable);
   const auto lifetime = GENERATE(std::optional<std::int64_t>{}, std::optional<std::int64_t>{61'000 + 600'000},
                                  std::optional<std::int64_t>{30'000});
   sim.town_said->on_credentials = [&](const git_credentials_query&) { return std::optional{token("t", lifetime)}; };
@@ -394,7 +394,7 @@ TEST_CASE("a worktree that comes with a spec is not told of a fetch that began b
 
 TEST_CASE("a spec that moves on during a failing attempt is not made to wait for the backoff") {
   rig_simulation sim;
-  sim.git->on_fetch = fails_with(error_code::unavailable);
+  sim.git->on_fetch = fetch_fails_with(error_code::unavailable);
   sim.restore();
   sim.restore(rig_of("r", {agent_of("a1"), agent_of("a2")}));
   sim.advance(10ms);
@@ -403,7 +403,7 @@ TEST_CASE("a spec that moves on during a failing attempt is not made to wait for
 
 TEST_CASE("a spec that moves on during the attempt that settles the rig is not made to wait a minute") {
   rig_simulation sim;
-  sim.git->on_fetch = fails_with(error_code::not_found);
+  sim.git->on_fetch = fetch_fails_with(error_code::not_found);
   sim.restore();
   sim.restore(rig_of("r", {agent_of("a1"), agent_of("a2")}));
   sim.git->on_fetch = nullptr;
@@ -451,11 +451,11 @@ TEST_CASE("another remote cancels the fetch under way, and nothing the old remot
 
 TEST_CASE("another remote starts with a full set of attempts, whatever the old one had come to") {
   rig_simulation sim;
-  sim.git->on_fetch = fails_with(error_code::not_found);
+  sim.git->on_fetch = fetch_fails_with(error_code::not_found);
   sim.restore();
   sim.advance(1s);
   REQUIRE(sim.health->rigs_settled.size() == 1);
-  sim.git->on_fetch = fails_with(error_code::unavailable);
+  sim.git->on_fetch = fetch_fails_with(error_code::unavailable);
   auto moved = rig_of("r", {agent_of("a1")});
   moved.git_url = "https://elsewhere.example/r.git";
   sim.restore(moved);
@@ -480,7 +480,7 @@ TEST_CASE("worktrees that ask for another look cost one fetch together") {
     CHECK(sim.a1_heard->ready.size() == 2);
   }
   SECTION("settled as failed: its own clock looks again") {
-    sim.git->on_fetch = fails_with(error_code::not_found);
+    sim.git->on_fetch = fetch_fails_with(error_code::not_found);
     sim.restore();
     sim.advance(1s);
     sim.tell(sim.subject, look_again{"a1"});
@@ -495,7 +495,7 @@ TEST_CASE("a rig that was ready and cannot be looked at again is settled as fail
   rig_simulation sim;
   sim.restore();
   sim.advance(1s);
-  sim.git->on_fetch = fails_with(error_code::unavailable);
+  sim.git->on_fetch = fetch_fails_with(error_code::unavailable);
   sim.tell(sim.subject, look_again{"a1"});
   sim.advance(30s);
   CHECK(sim.health->outcome_of_rig("r") == town::rig_outcome::failed);

@@ -9,7 +9,7 @@ using namespace std::chrono_literals;
 
 namespace {
 
-auto fails_with(error_code code) {
+auto restore_fails_with(error_code code) {
   return [code](const git::worktree_job&) { return failing<git::worktree_restored>(code, "injected"); };
 }
 
@@ -153,7 +153,7 @@ TEST_CASE("an empty remote misses no branch") {
 
 TEST_CASE("a failing job has five attempts with backoff, then asks its rig every minute to look again") {
   worktree_simulation sim;
-  sim.git->on_worktree = fails_with(error_code::disk);
+  sim.git->on_worktree = restore_fails_with(error_code::disk);
   sim.restore();
   sim.repository_is_ready();
   sim.advance_until([&] { return !sim.health->settled.empty(); }, 1min);
@@ -270,7 +270,7 @@ TEST_CASE("another base matters only to a worktree that is not restored") {
     CHECK(sim.attempts() == 1);
   }
   SECTION("failed") {
-    sim.git->on_worktree = fails_with(error_code::unsupported);
+    sim.git->on_worktree = restore_fails_with(error_code::unsupported);
     sim.repository_is_ready(spec);
     sim.advance(1s);
     sim.git->on_worktree = nullptr;

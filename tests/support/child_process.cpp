@@ -12,22 +12,15 @@
 #include <stdexcept>
 #include <string_view>
 
+#include "exec_arguments.hpp"
+
 extern char** environ; // NOLINT(readability-redundant-declaration)
 
 namespace townkeeper::test {
 
 namespace {
 
-std::vector<char*> pointers(std::vector<std::string>& strings) {
-  std::vector<char*> out;
-  out.reserve(strings.size() + 1);
-  for (auto& s : strings)
-    out.push_back(s.data());
-  out.push_back(nullptr);
-  return out;
-}
-
-std::vector<std::string> environment_with(const std::map<std::string, std::string>& more) {
+std::vector<std::string> environment_changed_by(const std::map<std::string, std::string>& more) {
   std::vector<std::string> out;
   for (char** entry = environ; *entry != nullptr; ++entry) {
     const std::string_view text{*entry};
@@ -50,7 +43,7 @@ bool wait_for_end(pid_t pid, std::chrono::milliseconds deadline) {
 
 pid_t start(const child_options& options, int log) {
   auto arguments = options.argv;
-  auto environment = environment_with(options.environment);
+  auto environment = environment_changed_by(options.environment);
   const auto argv = pointers(arguments);
   const auto envp = pointers(environment);
   const pid_t parent = getpid();

@@ -12,6 +12,8 @@
 #include <stdexcept>
 #include <system_error>
 
+#include "exec_arguments.hpp"
+
 extern char** environ; // NOLINT(readability-redundant-declaration)
 
 namespace townkeeper::test {
@@ -56,14 +58,6 @@ std::vector<std::string> environment_of(const command& what) {
   }
   for (const auto& [name, value] : what.environment)
     all.push_back(name + "=" + value);
-  return all;
-}
-
-std::vector<char*> pointers(std::vector<std::string>& strings) {
-  std::vector<char*> all;
-  for (auto& s : strings)
-    all.push_back(s.data());
-  all.push_back(nullptr);
   return all;
 }
 

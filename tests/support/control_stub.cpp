@@ -7,12 +7,13 @@
 
 #include <sys/socket.h>
 
-#include <cctype>
 #include <condition_variable>
 #include <mutex>
 #include <set>
 #include <string_view>
 #include <thread>
+
+#include "http_text.hpp"
 
 namespace townkeeper::test {
 
@@ -20,17 +21,6 @@ namespace asio = boost::asio;
 namespace beast = boost::beast;
 namespace http = beast::http;
 using tcp = asio::ip::tcp;
-
-namespace {
-
-std::string lower(std::string_view text) {
-  std::string out{text};
-  for (char& c : out)
-    c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  return out;
-}
-
-} // namespace
 
 struct control_stub::impl {
   asio::io_context io;
@@ -82,7 +72,7 @@ struct control_stub::impl {
                          message.body(),
                          std::chrono::steady_clock::now()};
     for (const auto& field : message)
-      request.headers[lower(field.name_string())] = std::string{field.value()};
+      request.headers[lower_case(field.name_string())] = std::string{field.value()};
 
     answerer how;
     {

@@ -6,8 +6,9 @@
 #include <boost/beast/core.hpp>
 #include <boost/beast/http.hpp>
 
-#include <cctype>
 #include <string_view>
+
+#include "http_text.hpp"
 
 namespace townkeeper::test {
 
@@ -32,13 +33,6 @@ result<target> parse(const std::string& url) {
   if (colon == std::string::npos) return target{authority, "80", slash == std::string::npos ? "/" : url.substr(slash)};
   return target{authority.substr(0, colon), authority.substr(colon + 1),
                 slash == std::string::npos ? "/" : url.substr(slash)};
-}
-
-std::string lower(std::string_view text) {
-  std::string out{text};
-  for (char& c : out)
-    c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  return out;
 }
 
 /// Runs one asynchronous operation to its end: only those obey the stream's deadline.
@@ -92,7 +86,7 @@ result<http_response> send(const http_request& request) {
   http_response response;
   response.status = static_cast<int>(parser.get().result_int());
   for (const auto& field : parser.get())
-    response.headers[lower(field.name_string())] = std::string{field.value()};
+    response.headers[lower_case(field.name_string())] = std::string{field.value()};
   response.body = std::move(parser.get().body());
   return response;
 }

@@ -12,6 +12,13 @@ std::string http_text::value(std::string_view name) const {
   return {};
 }
 
+std::string lower_case(std::string_view text) {
+  std::string out{text};
+  for (char& c : out)
+    c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return out;
+}
+
 http_text parse_http_head(std::string_view head) {
   http_text out;
   std::size_t at = head.find("\r\n");
@@ -22,11 +29,9 @@ http_text parse_http_head(std::string_view head) {
     at = end + 2;
     const auto colon = line.find(':');
     if (colon == std::string_view::npos) continue;
-    std::string name{line.substr(0, colon)};
-    for (char& c : name)
-      c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
     const auto value = line.find_first_not_of(' ', colon + 1);
-    out.headers.emplace_back(name, value == std::string_view::npos ? "" : line.substr(value));
+    out.headers.emplace_back(lower_case(line.substr(0, colon)),
+                             value == std::string_view::npos ? "" : line.substr(value));
   }
   return out;
 }

@@ -19,6 +19,9 @@ struct http_text {
   std::string value(std::string_view name) const;
 };
 
+/// ASCII alone.
+std::string lower_case(std::string_view text);
+
 /// `head`: without the empty line at its end. The body stays empty.
 http_text parse_http_head(std::string_view head);
 

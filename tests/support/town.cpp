@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "core/ids.hpp"
+#include "exec_arguments.hpp"
 
 extern char** environ; // NOLINT(readability-redundant-declaration)
 
@@ -67,14 +68,6 @@ int port_of(const std::string& line) {
   constexpr std::string_view key = "\"port\":";
   const auto at = line.find(key);
   return at == std::string::npos ? 0 : std::atoi(line.c_str() + at + key.size());
-}
-
-std::vector<char*> pointers(std::vector<std::string>& strings) {
-  std::vector<char*> out;
-  for (auto& s : strings)
-    out.push_back(s.data());
-  out.push_back(nullptr);
-  return out;
 }
 
 std::vector<std::string> environment_with(const std::map<std::string, std::string>& more) {
